@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * emu/core: a ConnectX in software, seen from a face.
+ *
+ * Owns: the public interface of the device model. A face (the rdma-core ABI in emu/verbs; later a
+ * device server, a PCI function) plays what sits between a program and the card: the kernel driver.
+ * It pins memory, executes commands, maps BAR pages to the program and hands events on. The core
+ * plays the card: it sees bus addresses, mailboxes and doorbell pages, nothing else. It includes
+ * neither libibverbs nor DPDK and never assumes that it lives in the program's process.
+ *
+ * Threads: every function may be called from any thread unless it says otherwise.
+ */
+#ifndef EMU_H
+#define EMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct emu_dev;
+
+/*
+ * Host memory, as a device reaches it. The only way of the core to touch it.
+ *
+ * A bus address is what an IOMMU would hand to the card: 64 bits, meaningful for this host alone,
+ * contiguous over a pinned range, never reused while the process lives. The bus address of a range
+ * equals its virtual address modulo 1 GiB, so that one device page may be as large as that.
+ */
+struct emu_host_ops {
+	/* Pin [addr, addr + len) of the program. Writing needs EMU_PIN_WRITE. Called by faces. The pages
+	 * that are pinned now are what the bus range means from here on, whatever is mapped at addr later.
+	 * Returns 0 and *bus, or -EFAULT (not mapped, wrong permission), -ENOMEM, -EPERM. */
+	int (*pin)(void *host, uint64_t addr, uint64_t len, unsigned int flags, uint64_t *bus);
+	/* Unpin a whole range by the bus address that pin() gave. Waits for accesses under way. */
+	void (*unpin)(void *host, uint64_t bus);
+	/* DMA. Accesses of 2, 4 or 8 naturally aligned bytes are single copies; all accesses of a thread
+	 * appear to the host in program order (a read acquires, a write releases).
+	 * Returns 0, or -EFAULT when a byte of the range is not pinned, not writable, or its page is gone. */
+	int (*read)(void *host, uint64_t bus, void *dst, uint32_t len);
+	int (*write)(void *host, uint64_t bus, const void *src, uint32_t len);
+};
+
+#define EMU_PIN_WRITE 0x1u
+
+/* What a device is made of: one --device option of mlx5-emu-run. */
+enum emu_wire_type { EMU_WIRE_LOOP, EMU_WIRE_NULL };
+
+struct emu_dev_config {
+	char bdf[16];              /* "0000:e1:00.2" */
+	char name[64];             /* RDMA device name, "mlx5_0" */
+	char model[16];            /* "cx6dx" */
+	char caps[512];            /* "-freeze_to_rdy_supported:+..." */
+	enum emu_wire_type wire;
+	uint32_t max_vqs;
+	uint8_t mac[6];
+};
+
+/** Fill @p cfg with the defaults of device number @p index (0, 1, ...). */
+void emu_config_default(struct emu_dev_config *cfg, unsigned int index);
+
+/** Apply KEY=VAL[,KEY=VAL]... on top of what @p cfg holds.
+ * Returns 0, or -EINVAL with one line in @p err that names the key, the value and what is allowed. */
+int emu_config_parse(struct emu_dev_config *cfg, const char *spec, char *err, size_t errlen);
+
+/* An event queue entry. */
+struct emu_event {
+	uint16_t type;             /* MLX5_EVENT_TYPE_* */
+	uint16_t obj_type;         /* general object type for OBJECT_CHANGE, else 0 */
+	uint32_t obj_id;           /* cqn, qpn or general object id */
+	uint8_t subtype;
+};
+
+/* Delivers an event to the face. Called from the device's thread or from within emu_cmd(), with device
+ * locks held: it must not block and not call into the core. */
+typedef void (*emu_event_fn)(void *arg, const struct emu_event *ev);
+
+/** Create a device and start its thread. @p host and @p arg outlive it.
+ * Returns 0, -EINVAL (caps), -ENOMEM or another negative errno. */
+int emu_dev_create(const struct emu_dev_config *cfg, const struct emu_host_ops *ops, void *host,
+		emu_event_fn event, void *arg, struct emu_dev **dev);
+
+/** Stop the device's thread and free it, with whatever objects are left. */
+void emu_dev_destroy(struct emu_dev *dev);
+
+const struct emu_dev_config *emu_dev_config(const struct emu_dev *dev);
+
+/**
+ * Execute one firmware command. @p in and @p out are PRM mailboxes (big-endian). Length, opcode, uid
+ * and fields are checked like firmware does; status and syndrome are in @p out.
+ * Returns the status (MLX5_CMD_STAT_*, 0 = OK), or -EINVAL if there is no room for a header.
+ */
+int emu_cmd(struct emu_dev *dev, const void *in, size_t inlen, void *out, size_t outlen);
+
+/*
+ * The device's BAR, a memfd whose pages a face maps into programs: UAR page n (4 KiB) lies at n * 4096,
+ * the virtio doorbell area at the capability doorbell_bar_offset.
+ */
+int emu_dev_bar_fd(const struct emu_dev *dev);
+/** Offset and length of the virtio doorbell area in the BAR, and the length of one VAR in it. */
+void emu_dev_doorbell_area(const struct emu_dev *dev, uint64_t *offset, uint64_t *length,
+		uint64_t *var_length);
+
+/* ---- accounting: one report for the process, over all its devices ---- */
+
+/** Count an object of the face (a VAR, an event channel) as alive or gone. @p type is a literal. */
+void emu_alive_add(const char *type, int delta);
+/** Count a pin (bytes > 0, time it took) or an unpin (bytes < 0). */
+void emu_pins_add(int64_t bytes, uint64_t ns);
+/** Print the report object (interfaces.md) on one line. */
+void emu_report_print(FILE *out);
+/** Open the command trace. Returns 0 or a negative errno. */
+int emu_trace_open(const char *path);
+/** Add a failure "OPCODE:N[:STATUS]". Returns 0 or -EINVAL with one line in @p err. */
+int emu_fail_add(const char *spec, char *err, size_t errlen);
+
+#endif /* EMU_H */
