@@ -33,12 +33,14 @@ struct emu_obj {
 	uint16_t uid;              /* owner: a user context, 0 = the kernel */
 	uint32_t id;               /* within its type; never 0 */
 	uint32_t refs;             /* other objects that need this one: it is busy while > 0 */
+	void (*fini)(void *obj);   /* frees what hangs on the object, not what it refers to; may be NULL */
 };
 
 /** Allocate @p size zeroed bytes that start with a struct emu_obj, give it an id and count it alive.
  * NULL when the device has no room for another of its type (NO_RES). */
 void *emu_obj_new(struct emu_dev *dev, enum emu_obj_type type, uint16_t uid, size_t size);
-/** Take out of the table, count as gone, free. The caller has dropped the references that it held. */
+/** Take out of the table, count as gone, call fini, free. The caller has dropped the references that it
+ * held. */
 void emu_obj_del(void *obj);
 /** Find by id; NULL if there is none, or if it belongs to another uid (uid 0 sees all). */
 void *emu_obj_find(struct emu_dev *dev, enum emu_obj_type type, uint32_t id, uint16_t uid);
@@ -46,6 +48,10 @@ void *emu_obj_find(struct emu_dev *dev, enum emu_obj_type type, uint32_t id, uin
 void *emu_obj_next(struct emu_dev *dev, enum emu_obj_type type, void *prev);
 static inline void emu_obj_hold(void *obj) { if (obj) ((struct emu_obj *)obj)->refs++; }
 static inline void emu_obj_put(void *obj) { if (obj) ((struct emu_obj *)obj)->refs--; }
+/** Tables of a new device, and their end: fini frees what is left, which stays counted as alive, so
+ * that the report shows what a program leaked. Called by dev.c. */
+int emu_objs_init(struct emu_dev *dev);
+void emu_objs_fini(struct emu_dev *dev);
 
 /* ---- commands (cmd.c) ---- */
 
@@ -84,7 +90,7 @@ struct emu_cmd_desc {
 #define EMU_CMDS_END { .fn = NULL }
 extern const struct emu_cmd_desc emu_cmds_base[];   /* uctx, uar, pd, td, special contexts (base.c) */
 extern const struct emu_cmd_desc emu_cmds_caps[];   /* QUERY_HCA_CAP (caps.c) */
-extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem, mkey (mem.c) */
+extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem (mem.c), mkey (mkey.c) */
 extern const struct emu_cmd_desc emu_cmds_cq[];     /* cq.c */
 extern const struct emu_cmd_desc emu_cmds_qp[];     /* qp.c */
 extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues and their counters (virtq.c) */
@@ -100,13 +106,13 @@ struct emu_caps {
 /** Build from model, caps= and max_vqs. -EINVAL names the capability that does not exist in @p err. */
 int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err, size_t errlen);
 
-/* ---- memory (mem.c) ---- */
+/* ---- memory (mem.c, mkey.c, dma.c) ---- */
 
 /* A user memory registered for device objects: pages of any size from 4 KiB. */
 struct emu_umem {
 	struct emu_obj obj;
-	uint64_t length;           /* bytes from the first to the last page */
-	uint32_t page_offset;
+	uint64_t length;           /* bytes that offsets reach: from page_offset to the end of the pages */
+	uint32_t page_offset;      /* of byte 0 in the first page */
 	uint8_t log_page_size;
 	uint64_t npages;
 	uint64_t bus[];            /* a bus address a page */
@@ -122,6 +128,7 @@ int emu_umem_write(struct emu_dev *dev, const struct emu_umem *umem, uint64_t of
  * the device was created or destroyed since. One a user of DMA (a queue), no locking of its own. */
 struct emu_tlb {
 	uint64_t gen;
+	uint32_t pdn;
 	uint32_t mkey;
 	uint64_t va, last;         /* first and last byte that the entry covers */
 	uint64_t bus;              /* of va */
@@ -198,6 +205,8 @@ enum {
 	EMU_PAGE = 4096,
 	EMU_UARS = 256,
 	EMU_BAR_DOORBELL_OFF = EMU_UARS * EMU_PAGE,
+	EMU_LOG_VAR = 12,              /* a VAR is a page, which a process can map by itself */
+	EMU_LOG_VARS = 0,              /* a ConnectX-6 Dx shows one VAR a function */
 };
 
 /* The word at the start of a VAR while nothing was rung: no queue has this index. */
