@@ -101,8 +101,8 @@ print_field(FILE *out, const char *path, const struct prm_field *f, const uint8_
 		return;
 	}
 	if (f->sub != NULL) {
-		/* A nested layout whose own trailing array ends the mailbox gets what is left of it; a
-		 * mailbox that ends early still shows the fields that it has. */
+		/* A nested layout whose own trailing array ends the mailbox gets what is left of it;
+		 * a mailbox that ends early still shows the fields that it has. */
 		if (f->off / 8 < len) {
 			snprintf(name, sizeof(name), "%s%s.", path, f->name);
 			print_layout(out, name, f->sub, p + f->off / 8, len - f->off / 8);
