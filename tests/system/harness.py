@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the system tests share: running whole programs on emulated devices and judging the report.
+
+A test is a python3 file with unittest cases and `harness.main()` at its end. Programs come from the
+build directory in MLX5_PERSIST_BUILD (default: build/ of this tree).
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('MLX5_PERSIST_BUILD', SOURCE / 'build')).resolve()
+
+EMU_RUN = BUILD / 'emu' / 'mlx5-emu-run'
+TEST_VDPA = BUILD / 'app' / 'test-vdpa' / 'dpdk-test-vdpa'
+DAEMON = BUILD / 'examples' / 'vdpa' / 'dpdk-vdpa'
+PLUGIN = BUILD / 'drivers' / 'vdpa' / 'mlx5_persist' / 'librte_vdpa_mlx5_persist.so'
+TESTPMD = 'dpdk-testpmd'
+
+BDF = '0000:e1:00.2'
+RUN_TIMEOUT = 120
+EXIT_TIMEOUT = 20
+
+
+class Result:
+    """A program's end: its status, its output, and the device's report and trace."""
+
+    def __init__(self, status, stdout, stderr, report=None, trace=None):
+        self.status, self.stdout, self.stderr = status, stdout, stderr
+        self.report, self.trace = report, trace
+
+    def __str__(self):
+        return 'exit status %s\n--- stdout\n%s\n--- stderr\n%s\n--- report\n%s' % (
+            self.status, self.stdout[-4000:], self.stderr[-4000:], json.dumps(self.report))
+
+    def count(self, *opcodes):
+        """How many commands of these PRM names the device executed."""
+        return sum(self.report['commands']['by_opcode'].get(op, {'count': 0})['count']
+                   for op in opcodes)
+
+
+def vdev(number=0, dev=BDF, **devargs):
+    """The --vdev option of our driver."""
+    args = ''.join(',%s=%s' % item for item in devargs.items())
+    return '--vdev=vdpa_mlx5_persist%d,dev=%s%s' % (number, dev, args)
+
+
+def eal(*options, cores='0,1', memory=64):
+    """EAL options that keep programs of tests out of each other's way."""
+    return ['-l', cores, '-m', str(memory), '--no-pci', '--in-memory',
+            '--file-prefix', 'mlx5p%d' % os.getpid(), *options]
+
+
+class Case(unittest.TestCase):
+    """A test case with a scratch folder, and processes that never outlive it."""
+
+    longMessage = True
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='mlx5p-'))
+        self.addCleanup(shutil.rmtree, self.dir, True)
+
+    def emu(self, command, devices=(), fail=(), trace=False):
+        """The command line that runs @command on emulated devices, reporting into our folder."""
+        line = [EMU_RUN, '--report', self.dir / 'report.json']
+        for device in devices:
+            line += ['--device', device]
+        for spec in fail:
+            line += ['--fail', spec]
+        if trace:
+            line += ['--trace', self.dir / 'trace.txt']
+        return [str(arg) for arg in line + ['--'] + list(command)]
+
+    def spawn(self, command, **kwargs):
+        """Start a program in a process group of its own; it is gone when the test ends."""
+        process = subprocess.Popen([str(arg) for arg in command], text=True, errors='replace',
+                                   start_new_session=True, **kwargs)
+        self.addCleanup(self._reap, process)
+        return process
+
+    @staticmethod
+    def _reap(process):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+    def run_program(self, command, stdin='', timeout=RUN_TIMEOUT):
+        """Run to the end. Returns a Result without report."""
+        process = self.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)
+            out, err = process.communicate()
+            self.fail('%s did not end in %d s\n%s\n%s' % (command, timeout, out, err))
+        return Result(process.returncode, out, err)
+
+    def run_emu(self, command, devices=(), fail=(), trace=False, **kwargs):
+        """Run a program on emulated devices to the end. Returns a Result with the report."""
+        result = self.run_program(self.emu(command, devices, fail, trace), **kwargs)
+        return self.collect(result)
+
+    def collect(self, result):
+        """Add the report and the trace that a run left in our folder."""
+        report, trace = self.dir / 'report.json', self.dir / 'trace.txt'
+        if report.exists():
+            result.report = json.loads(report.read_text())
+            report.unlink()
+        if trace.exists():
+            result.trace = trace.read_text()
+            trace.unlink()
+        return result
+
+    def assert_clean(self, result, faults=True):
+        """The device has nothing left, and saw no access that it had to refuse."""
+        self.assertIsNotNone(result.report, 'no report\n%s' % result)
+        self.assertEqual(result.report['alive']['total'], 0, result)
+        self.assertEqual(result.report['pins']['bytes_now'], 0, result)
+        if faults:
+            self.assertEqual(result.report['dma']['faults'], 0, result)
+
+    def assert_status(self, result, status):
+        self.assertEqual(result.status, status, result)
+
+    def bench(self, name, status=0, devargs=None, devices=(), fail=(), trace=False, eal_args=None,
+              **options):
+        """Run a benchmark. Returns its JSON object and the Result."""
+        out = self.dir / 'bench.json'
+        command = [TEST_VDPA, *(eal_args or eal()), vdev(**(devargs or {})), '--', '--bench', name,
+                   '--json', out]
+        for key, value in options.items():
+            command.append('--' + key.replace('_', '-'))
+            if value is not True:
+                command.append(str(value))
+        result = self.run_emu(command, devices, fail, trace)
+        self.assert_status(result, status)
+        data = None
+        if out.exists():
+            data = json.loads(out.read_text())
+            out.unlink()
+        return data, result
+
+
+class Daemon:
+    """dpdk-vdpa on emulated devices, with its sockets in the test's folder."""
+
+    def __init__(self, case, devices=(), vdevs=None, fail=(), trace=False, options=(), eal_args=None):
+        self.case = case
+        self.prefix = case.dir / 'sock'
+        self.stdout = open(case.dir / 'daemon.out', 'w+', encoding='utf-8')
+        self.stderr = open(case.dir / 'daemon.err', 'w+', encoding='utf-8')
+        case.addCleanup(self.stdout.close)
+        case.addCleanup(self.stderr.close)
+        command = [DAEMON, *(eal_args or eal(cores='0')), *(vdevs or [vdev()]), '--',
+                   '--iface', self.prefix, *options]
+        self.process = case.spawn(case.emu(command, devices, fail, trace),
+                                  stdin=subprocess.PIPE, stdout=self.stdout, stderr=self.stderr)
+
+    def wait_socket(self, number=0):
+        """Whether a socket appears before the daemon ends."""
+        path = '%s%d' % (self.prefix, number)
+        deadline = time.monotonic() + EXIT_TIMEOUT
+        while not os.path.exists(path):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def socket(self, number=0):
+        """Path of a socket, once it is there."""
+        if not self.wait_socket(number):
+            self.case.fail('the daemon opened no socket\n%s' % self.result())
+        return '%s%d' % (self.prefix, number)
+
+    def program_pid(self):
+        """The daemon's own process id: the runner may exec it or have it as a child."""
+        pid = self.process.pid
+        while True:
+            children = pathlib.Path('/proc/%d/task/%d/children' % (pid, pid)).read_text().split()
+            if not children:
+                return pid
+            pid = int(children[0])
+
+    def result(self):
+        for stream in (self.stdout, self.stderr):
+            stream.flush()
+        out = (self.case.dir / 'daemon.out').read_text(errors='replace')
+        err = (self.case.dir / 'daemon.err').read_text(errors='replace')
+        return self.case.collect(Result(self.process.poll(), out, err))
+
+    def stop(self, signum=signal.SIGTERM):
+        """Ask the daemon to leave and wait for its end. Returns a Result with the report."""
+        os.kill(self.program_pid(), signum)
+        try:
+            self.process.wait(EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.case.fail('the daemon does not leave\n%s' % self.result())
+        result = self.result()
+        self.case.assert_status(result, 0)
+        left = [path.name for path in self.case.dir.glob('sock*')]
+        self.case.assertEqual(left, [], 'sockets left behind')
+        return result
+
+
+def testpmd_stats(output):
+    """Accumulated counters of testpmd's last forward statistics."""
+    counters = {}
+    for name in ('RX-packets', 'RX-dropped', 'TX-packets', 'TX-dropped'):
+        values = re.findall(r'%s:\s*(\d+)' % name, output.rsplit('Accumulated', 1)[-1])
+        counters[name] = int(values[0]) if values else None
+    return counters
+
+
+def main():
+    """Run the file's cases; arguments choose some of them by name."""
+    for program in (EMU_RUN, TEST_VDPA, DAEMON, PLUGIN):
+        if not program.exists():
+            sys.exit('%s is not built' % program)
+    unittest.main(verbosity=2)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benchmarks of dpdk-test-vdpa: what a reset costs, and that no packet pays for it."""
+import harness
+
+MEM = 256 << 20
+DISTRIBUTION = ('min', 'median', 'p99', 'max')
+NUMBER = (int, float)
+KEYS = {
+    'bench': str, 'device': str, 'driver': str, 'mem_bytes': int, 'queue_pairs': int,
+    'iterations': int, 'close_us': dict, 'conf_us': dict, 'blackout_us': dict, 'commands': dict,
+    'pinned_bytes': int, 'packets': dict, 'dma_faults': int,
+}
+
+
+class BenchCase(harness.Case):
+    """What holds for every benchmark."""
+
+    def assert_json(self, data, bench, pairs, iterations, mem=MEM):
+        """Every promised key, with its type."""
+        for key, kind in KEYS.items():
+            self.assertIn(key, data)
+            self.assertIsInstance(data[key], kind, key)
+        self.assertIn('failed', data)
+        for key in ('close_us', 'conf_us', 'blackout_us'):
+            self.assertEqual(set(data[key]), set(DISTRIBUTION), key)
+            values = [data[key][name] for name in DISTRIBUTION]
+            for value in values:
+                self.assertIsInstance(value, NUMBER, key)
+            self.assertEqual(values, sorted(values), key)
+            self.assertGreater(values[0], 0, key)
+        for key in ('close', 'conf', 'background'):
+            self.assertIsInstance(data['commands'][key], NUMBER, key)
+        for key in ('sent', 'received', 'corrupt', 'lost', 'duplicated'):
+            self.assertIsInstance(data['packets'][key], int, key)
+        self.assertEqual(data['bench'], bench)
+        self.assertEqual(data['device'], 'vdpa_mlx5_persist0')
+        self.assertEqual(data['mem_bytes'], mem)
+        self.assertEqual(data['queue_pairs'], pairs)
+        self.assertEqual(data['iterations'], iterations)
+
+    def assert_traffic(self, data):
+        """Packets flowed, and none was harmed."""
+        self.assertIsNone(data['failed'])
+        self.assertGreater(data['packets']['sent'], 0)
+        self.assertGreater(data['packets']['received'], 0)
+        for key in ('corrupt', 'lost', 'duplicated'):
+            self.assertEqual(data['packets'][key], 0, data['packets'])
+        self.assertEqual(data['dma_faults'], 0)
+
+    def run_all(self, bench, persist, pinned, mem=MEM, iterations=5, pairs_list=(1, 2, 4, 8)):
+        """One run for each number of queue pairs; @pinned judges the bytes pinned per iteration."""
+        for pairs in pairs_list:
+            with self.subTest(bench=bench, persist=persist, pairs=pairs):
+                data, result = self.bench(bench, devargs={'persist': persist}, mem=mem,
+                                          queues=pairs, iterations=iterations)
+                self.assert_json(data, bench, pairs, iterations, mem)
+                self.assert_traffic(data)
+                self.assertTrue(pinned(data['pinned_bytes']),
+                                'pinned %d bytes' % data['pinned_bytes'])
+                self.assert_clean(result)
+
+
+class Reset(BenchCase):
+    def test_persist_reset(self):
+        self.run_all('reset', 'reset', lambda pinned: pinned == 0)
+
+    def test_persist_off(self):
+        self.run_all('reset', 'off', lambda pinned: pinned >= MEM)
+
+
+class Remap(BenchCase):
+    """The same memory, elsewhere in the front-end and sliced differently."""
+
+    def test_persist_reset(self):
+        self.run_all('remap', 'reset', lambda pinned: pinned == 0)
+
+    def test_persist_off(self):
+        self.run_all('remap', 'off', lambda pinned: pinned >= MEM, pairs_list=(1, 8))
+
+
+class Replace(BenchCase):
+    """Other memory behind the same addresses: it has to be pinned, whatever the level."""
+
+    def test_persist_reset(self):
+        self.run_all('replace', 'reset', lambda pinned: pinned >= MEM)
+
+    def test_persist_off(self):
+        self.run_all('replace', 'off', lambda pinned: pinned >= MEM, pairs_list=(1, 8))
+
+
+class Options(BenchCase):
+    """Other shapes of guest."""
+
+    def run_one(self, pairs=2, iterations=3, mem=MEM, **options):
+        data, result = self.bench('reset', devargs={'persist': 'reset'}, mem=mem, queues=pairs,
+                                  iterations=iterations, **options)
+        self.assert_json(data, 'reset', pairs, iterations, mem)
+        self.assert_traffic(data)
+        self.assertEqual(data['pinned_bytes'], 0)
+        self.assert_clean(result)
+
+    def test_regions(self):
+        for regions in (1, 3, 8):
+            with self.subTest(regions=regions):
+                self.run_one(regions=regions)
+
+    def test_hugetlbfs(self):
+        self.run_one(backing='hugetlbfs', mem=128 << 20)
+
+    def test_queue_size(self):
+        for size in (64, 1024):
+            with self.subTest(queue_size=size):
+                self.run_one(queue_size=size)
+
+    def test_gap(self):
+        self.run_one(gap=50)
+
+    def test_enable_late(self):
+        self.run_one(enable_late=True)
+
+
+class Shows(BenchCase):
+    """The command lines that the README and the guides show, as they stand there."""
+
+    MEM = 2 << 30
+
+    def shown(self, bench, persist, iterations):
+        eal = ['-l', '0,1', '--no-pci', '--file-prefix', self.dir.name]
+        data, result = self.bench(bench, devargs={'persist': persist}, eal_args=eal, mem='2G',
+                                  queues=4, iterations=iterations)
+        self.assert_json(data, bench, 4, iterations, self.MEM)
+        self.assert_traffic(data)
+        self.assert_clean(result)
+        return data
+
+    def test_reset(self):
+        self.assertEqual(self.shown('reset', 'reset', 20)['pinned_bytes'], 0)
+
+    def test_remap(self):
+        self.assertEqual(self.shown('remap', 'reset', 20)['pinned_bytes'], 0)
+
+    def test_reset_off(self):
+        self.assertGreaterEqual(self.shown('reset', 'off', 5)['pinned_bytes'], self.MEM)
+
+    def test_replace(self):
+        self.shown('replace', 'reset', 5)
+
+
+if __name__ == '__main__':
+    harness.main()

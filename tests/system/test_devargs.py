@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Driver arguments that can't be, and devices that can't do: one clear line, and nothing left."""
+import re
+
+import harness
+
+
+class Refusal(harness.Case):
+    """The probe fails with one line; the program goes on without the device."""
+
+    def refused(self, vdev, *words, **emu):
+        """Exactly one line of output holds all @words, as whole words."""
+        result = self.run_emu([harness.DAEMON, *harness.eal(), vdev, '--', '--interactive'],
+                              stdin='list\nquit\n', **emu)
+        self.assert_status(result, 0)
+        listed = result.stdout.split('supported features', 1)
+        self.assertEqual(len(listed), 2, result)
+        self.assertNotIn('vdpa_mlx5_persist0', listed[1], result)
+        # The device's name holds the word "persist" too.
+        lines = [line for line in (result.stdout + result.stderr).splitlines()
+                 if all(re.search(r'(?<![\w-])%s(?!\w)' % re.escape(word),
+                                  line.replace('vdpa_mlx5_persist', '')) for word in words)]
+        self.assertEqual(len(lines), 1, 'one line with %s expected\n%s' % (words, result))
+        self.assert_clean(result)
+        return lines[0]
+
+
+class Devargs(Refusal):
+    def test_persist(self):
+        self.refused(harness.vdev(persist='maybe'), 'persist', 'maybe', 'off', 'reset')
+
+    def test_unknown_device(self):
+        line = self.refused(harness.vdev(dev='nosuch'), 'dev', 'nosuch')
+        self.assertRegex(line, r'PCI address.*RDMA device')
+
+    def test_unknown_address(self):
+        self.refused(harness.vdev(dev='0000:77:00.1'), 'dev', '0000:77:00.1')
+
+    def test_unknown_key(self):
+        self.refused(harness.vdev(nokey='1'), 'nokey', 'dev', 'persist')
+
+    def test_missing_device(self):
+        self.refused('--vdev=vdpa_mlx5_persist0,persist=reset', 'dev')
+
+    def test_no_arguments(self):
+        self.refused('--vdev=vdpa_mlx5_persist0', 'dev')
+
+    def test_numbers(self):
+        for key, value in (('persist_timeout_ms', 'soon'), ('persist_timeout_ms', '-1'),
+                           ('reuse_queues', '2'), ('event_mode', '9'), ('event_us', 'x'),
+                           ('queues', '-1'), ('queue_size', '12x')):
+            with self.subTest(key=key, value=value):
+                self.refused(harness.vdev(**{key: value}), key, value)
+
+    def test_words(self):
+        for key, allowed in (('mr_backend', ('verbs', 'devx')), ('iommu', ('off', 'on'))):
+            with self.subTest(key=key):
+                self.refused(harness.vdev(**{key: 'maybe'}), key, 'maybe', *allowed)
+
+    def test_by_rdma_name(self):
+        """The other way to name a device works."""
+        result = self.run_emu([harness.DAEMON, *harness.eal(), harness.vdev(dev='mlx5_0'), '--',
+                               '--interactive'], stdin='list\nquit\n')
+        self.assert_status(result, 0)
+        self.assertRegex(result.stdout, r'vdpa_mlx5_persist0\s+\d+\s+0x[0-9a-f]+')
+        self.assert_clean(result)
+
+    def test_same_device_twice(self):
+        """One function is one vDPA device."""
+        result = self.run_emu([harness.DAEMON, *harness.eal(), harness.vdev(0), harness.vdev(1),
+                               '--', '--interactive'], stdin='list\nquit\n')
+        self.assert_status(result, 0)
+        self.assertEqual(len(re.findall(r'^vdpa_mlx5_persist\d\s', result.stdout, re.M)), 1, result)
+        self.assert_clean(result)
+
+
+class Capabilities(Refusal):
+    """A device without something that the driver can't live without."""
+
+    def test_missing(self):
+        for cap in ('virtio_queue_type', 'event_mode', 'indirect_mkey', 'roce'):
+            with self.subTest(cap=cap):
+                pass
+
+
+if __name__ == '__main__':
+    harness.main()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A front-end that dies at any message of its start: the next one finds a whole device."""
+import multiprocessing
+import os
+import signal
+
+import harness
+import vhost_user
+
+
+class Killed(harness.Case):
+    PAIRS = 2
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = harness.Daemon(self)
+        self.path = self.daemon.socket()
+
+    def frontend(self):
+        return vhost_user.Frontend(self.path, pairs=self.PAIRS, mem_bytes=8 << 20, ring_size=64)
+
+    def full_start(self):
+        front = self.frontend()
+        front.start()
+        front.fill()
+        for pair in range(self.PAIRS):
+            self.assertEqual(vhost_user.ping_pong(front, 20, pair), (0, 0))
+        front.close()
+
+    def each_message(self, leave):
+        """@leave plays the first messages and is gone; then a whole start works."""
+        front = self.frontend()
+        names = [name for name, _ in front.start_steps()]
+        front.close()
+        for count in range(len(names) + 1):
+            with self.subTest(last=names[count - 1] if count else 'connect'):
+                leave(count)
+                self.full_start()
+        self.assert_clean(self.daemon.stop())
+
+    def test_leaves_after_the_answer(self):
+        def leave(count):
+            front = self.frontend()
+            front.play(count)
+            front.close()
+        self.each_message(leave)
+
+    def test_leaves_at_once(self):
+        """Gone while the daemon works on its last message."""
+        def leave(count):
+            front = self.frontend()
+            front.play(count, wait=False)
+            front.close()
+        self.each_message(leave)
+
+    def test_killed(self):
+        """Its process is killed, with traffic under way where it came that far."""
+        def live_and_die(count):
+            front = self.frontend()
+            front.connect()
+            steps = front.start_steps()
+            for _, step in steps[:count]:
+                step()
+            if count == len(steps):
+                front.fill()
+                front.send([vhost_user.frame(i) for i in range(32)])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def leave(count):
+            child = multiprocessing.get_context('fork').Process(target=live_and_die, args=(count,))
+            child.start()
+            child.join()
+            self.assertEqual(child.exitcode, -signal.SIGKILL)
+        self.each_message(leave)
+
+
+class Hostile(harness.Case):
+    """Nonsense from a front-end costs it its own device at most."""
+
+    def test_rings_outside_memory(self):
+        daemon = harness.Daemon(self)
+        bad = vhost_user.Frontend(daemon.socket(), mem_bytes=8 << 20)
+        bad.rings[1].avail = 64 << 20
+        try:
+            bad.start()
+        except vhost_user.FrontendError:
+            pass
+        bad.rings[1].avail = 0
+        bad.close()
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+        front.close()
+        self.assert_clean(daemon.stop(), faults=False)
+
+    def test_buffers_outside_memory(self):
+        """The device faults, the queue goes into error, and a reset heals it."""
+        daemon = harness.Daemon(self)
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        front.rings[1].buffers += 1 << 40
+        front.rings[1].push(0, 64, 0)
+        front.rings[1].buffers -= 1 << 40
+        front.rings[1].ring_doorbell()
+        self.assertEqual(front.receive(1, timeout=0.5), [])
+        front.stop()
+        front.restart()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result, faults=False)
+        self.assertGreaterEqual(result.report['dma']['faults'], 1)
+
+
+if __name__ == '__main__':
+    harness.main()

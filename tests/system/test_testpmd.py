@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Debian's own dpdk-testpmd: as a guest of dpdk-vdpa, and as a host program of our driver."""
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+
+import harness
+
+
+class Guest(harness.Case):
+    """net_virtio_user on a socket of dpdk-vdpa; the wire brings every packet back."""
+
+    def guest(self, path, pairs):
+        return ['dpdk-testpmd', '-l', '0,1', '-m', '256', '--no-pci', '--in-memory',
+                '--single-file-segments', '--file-prefix', 'guest%d' % os.getpid(),
+                '--vdev=net_virtio_user0,path=%s,queues=%d,queue_size=256' % (path, pairs), '--',
+                '-i', '--rxq=%d' % pairs, '--txq=%d' % pairs, '--total-num-mbufs=8192',
+                '--txonly-multi-flow']
+
+    def talk(self, process, log, *steps):
+        """Type commands with pauses, from the first prompt on. Returns the whole output."""
+        deadline = time.monotonic() + harness.EXIT_TIMEOUT
+        while 'testpmd> ' not in log.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.fail('dpdk-testpmd does not start\n%s' % log.read_text())
+            time.sleep(0.05)
+        for command, seconds in steps:
+            process.stdin.write(command + '\n')
+            process.stdin.flush()
+            time.sleep(seconds)
+        process.communicate('quit\n', timeout=30)
+        return log.read_text()
+
+    def run_guest(self, pairs, seconds=2):
+        daemon = harness.Daemon(self)
+        log = self.dir / 'testpmd.log'
+        with open(log, 'w', encoding='utf-8') as output:
+            process = self.spawn(self.guest(daemon.socket(), pairs), stdin=subprocess.PIPE,
+                                 stdout=output, stderr=subprocess.STDOUT)
+        # Packets under way must fit into one receive ring: they may hash to one queue. Receiving
+        # alone at the end collects what the wire still carries.
+        out = self.talk(process, log, ('set fwd io', 0), ('start tx_first %d' % (4 // pairs), seconds),
+                        ('stop', 0), ('set fwd rxonly', 0), ('start', 1), ('stop', 0),
+                        ('show port stats 0', 0.5))
+        result = daemon.stop()
+        self.assertEqual(process.returncode, 0, out)
+        self.assert_clean(result)
+        stats = {key: int(value)
+                 for key, value in re.findall(r'([RT]X-packets):\s*(\d+)',
+                                              out.rsplit('NIC statistics', 1)[-1])}
+        device = result.report['devices'][0]
+        self.assertGreater(stats['TX-packets'], 10000, out)
+        self.assertEqual(stats['RX-packets'], stats['TX-packets'], (stats, device))
+        self.assertEqual(device['tx_packets'], stats['TX-packets'])
+        self.assertEqual(device['rx_packets'], stats['RX-packets'])
+        self.assertEqual(device['rx_drops'], 0)
+
+    def test_one_pair(self):
+        self.run_guest(1)
+
+    def test_four_pairs(self):
+        self.run_guest(4)
+
+
+class Plugin(harness.Case):
+    """The driver is a plugin of an unmodified program."""
+
+    def plugin(self):
+        """The plugin under a folder that EAL accepts: none of its parents is world-writable."""
+        if all(not parent.stat().st_mode & stat.S_IWOTH for parent in harness.PLUGIN.parents):
+            return harness.PLUGIN
+        folder = pathlib.Path(tempfile.mkdtemp(prefix='mlx5p-', dir='/run'))
+        self.addCleanup(shutil.rmtree, folder, True)
+        return pathlib.Path(shutil.copy(harness.PLUGIN, folder))
+
+    def testpmd(self, *devices, **emu):
+        return self.run_emu(['dpdk-testpmd', *harness.eal('-d', self.plugin(), *devices), '--',
+                             '-i', '--total-num-mbufs=2048'],
+                            stdin='show device info all\nquit\n', **emu)
+
+    def test_probe(self):
+        result = self.testpmd(harness.vdev())
+        self.assert_status(result, 0)
+        self.assertRegex(result.stdout, r'Device name:\s*vdpa_mlx5_persist0')
+        self.assertGreater(result.report['commands']['total'], 0)
+        self.assert_clean(result)
+
+    def test_bad_argument(self):
+        result = self.testpmd(harness.vdev(persist='maybe'))
+        self.assertIn('maybe', result.stdout + result.stderr)
+        self.assert_clean(result)
+
+
+if __name__ == '__main__':
+    harness.main()

@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A small vhost-user front-end with a guest behind it.
+
+It plays what QEMU sends for a virtio-net device, message by message, so that a test can stop after
+any of them; and it drives split rings well enough to send frames and to check what comes back.
+Standard library alone. Message numbers and layouts: the vhost-user specification of QEMU; ring
+layouts: virtio 1.1, section 2.6.
+"""
+import array
+import mmap
+import os
+import select
+import socket
+import struct
+import time
+
+# Messages.
+GET_FEATURES = 1
+SET_FEATURES = 2
+SET_OWNER = 3
+RESET_OWNER = 4
+SET_MEM_TABLE = 5
+SET_VRING_NUM = 8
+SET_VRING_ADDR = 9
+SET_VRING_BASE = 10
+GET_VRING_BASE = 11
+SET_VRING_KICK = 12
+SET_VRING_CALL = 13
+GET_PROTOCOL_FEATURES = 15
+SET_PROTOCOL_FEATURES = 16
+GET_QUEUE_NUM = 17
+SET_VRING_ENABLE = 18
+SET_STATUS = 39
+GET_STATUS = 40
+
+VERSION = 0x1
+REPLY = 0x4
+NEED_REPLY = 0x8
+
+PROTOCOL_F_MQ = 1 << 0
+PROTOCOL_F_REPLY_ACK = 1 << 3
+PROTOCOL_F_STATUS = 1 << 16
+
+F_PROTOCOL_FEATURES = 1 << 30
+F_VERSION_1 = 1 << 32
+F_MQ = 1 << 22
+
+STATUS_ACKNOWLEDGE = 1
+STATUS_DRIVER = 2
+STATUS_DRIVER_OK = 4
+STATUS_FEATURES_OK = 8
+
+NET_HDR_LEN = 12
+DESC_F_WRITE = 2
+BUFFER_LEN = 2048
+PAGE = 4096
+
+# Guest physical memory starts here: not 0, so that a forgotten translation shows.
+GPA = 0x4000_0000
+
+
+class FrontendError(Exception):
+    """The back-end closed the connection or answered with an error."""
+
+
+class HungUp(Exception):
+    """The front-end left behind a message, as Frontend.play() was told to."""
+
+
+class Ring:
+    """One split ring in the guest's memory, with a buffer of its own for each descriptor."""
+
+    def __init__(self, mem, index, size, offset):
+        self.mem, self.index, self.size = mem, index, size
+        self.desc = offset
+        self.avail = self.desc + 16 * size
+        self.used = (self.avail + 6 + 2 * size + 3) & ~3
+        self.buffers = (self.used + 6 + 8 * size + PAGE - 1) & ~(PAGE - 1)
+        self.end = self.buffers + BUFFER_LEN * size
+        self.kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.next_avail = 0
+        self.next_used = 0
+        self.free = list(range(size))
+
+    def clear(self):
+        """A fresh ring, as after a driver's reset."""
+        self.mem[self.desc:self.buffers] = bytes(self.buffers - self.desc)
+        self.next_avail = self.next_used = 0
+        self.free = list(range(self.size))
+
+    def buffer(self, desc):
+        return self.buffers + desc * BUFFER_LEN
+
+    def push(self, desc, length, flags):
+        """Make a descriptor available."""
+        struct.pack_into('<QIHH', self.mem, self.desc + 16 * desc,
+                         GPA + self.buffer(desc), length, flags, 0)
+        struct.pack_into('<H', self.mem, self.avail + 4 + 2 * (self.next_avail % self.size), desc)
+        self.next_avail = (self.next_avail + 1) & 0xffff
+        struct.pack_into('<H', self.mem, self.avail + 2, self.next_avail)
+
+    def ring_doorbell(self):
+        os.eventfd_write(self.kick, 1)
+
+    def pop(self):
+        """The next used (descriptor, length), or None."""
+        if struct.unpack_from('<H', self.mem, self.used + 2)[0] == self.next_used:
+            return None
+        desc, length = struct.unpack_from(
+            '<II', self.mem, self.used + 4 + 8 * (self.next_used % self.size))
+        self.next_used = (self.next_used + 1) & 0xffff
+        return desc, length
+
+    def close(self):
+        os.close(self.kick)
+        os.close(self.call)
+
+
+class Frontend:
+    """A vhost-user connection and the guest's memory behind it."""
+
+    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0):
+        self.path, self.pairs, self.timeout = path, pairs, timeout
+        self.mem_bytes = mem_bytes
+        self.sock = None
+        self.fd = os.memfd_create('guest', os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, mem_bytes)
+        self.mem = mmap.mmap(self.fd, mem_bytes)
+        self.rings = []
+        self.features = self.protocol_features = self.protocol_wanted = 0
+        self.hang_up = False
+        offset = 0
+        for index in range(2 * pairs):
+            ring = Ring(self.mem, index, ring_size, offset)
+            offset = (ring.end + PAGE - 1) & ~(PAGE - 1)
+            self.rings.append(ring)
+        if offset > mem_bytes:
+            raise ValueError('rings need %d bytes of guest memory' % offset)
+        # What the front-end calls a userspace address only has to be its own affair.
+        self.hva = 0x7f00_0000_0000
+
+    # ---- the connection ----
+
+    def accept(self, listener):
+        """Let the back-end connect to us; start() then uses that connection."""
+        listener.settimeout(self.timeout)
+        self.sock, _ = listener.accept()
+        self.sock.settimeout(self.timeout)
+
+    def connect(self):
+        """Connect as soon as the socket is there, unless the back-end connected to us."""
+        if self.sock is not None:
+            return
+        deadline = time.monotonic() + self.timeout
+        while True:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            try:
+                self.sock.connect(self.path)
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                self.sock.close()
+                self.sock = None
+                if time.monotonic() > deadline:
+                    raise FrontendError('nobody listens on ' + self.path) from None
+                time.sleep(0.02)
+
+    def disconnect(self):
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    def close(self):
+        self.disconnect()
+        for ring in self.rings:
+            ring.close()
+        self.rings = []
+        self.mem.close()
+        os.close(self.fd)
+
+    def _receive(self, length):
+        data = b''
+        while len(data) < length:
+            part = self.sock.recv(length - len(data))
+            if not part:
+                raise FrontendError('the back-end closed the connection')
+            data += part
+        return data
+
+    def _send(self, request, payload, fds, flags):
+        ancillary = []
+        if fds:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))]
+        header = struct.pack('<III', request, VERSION | flags, len(payload))
+        try:
+            self.sock.sendmsg([header + payload], ancillary)
+        except (BrokenPipeError, ConnectionResetError):
+            raise FrontendError('the back-end closed the connection') from None
+        if self.hang_up:
+            self.disconnect()
+            raise HungUp
+
+    def request(self, request, payload=b'', fds=()):
+        """Send a message that has an answer of its own; returns the answer."""
+        self._send(request, payload, fds, 0)
+        answer, flags, size = struct.unpack('<III', self._receive(12))
+        if answer != request or not flags & REPLY:
+            raise FrontendError('answer %d to request %d' % (answer, request))
+        return self._receive(size)
+
+    def command(self, request, payload=b'', fds=()):
+        """Send a message without an answer, and wait for its acknowledgement if negotiated."""
+        if not self.protocol_features & PROTOCOL_F_REPLY_ACK:
+            self._send(request, payload, fds, 0)
+            return
+        self._send(request, payload, fds, NEED_REPLY)
+        answer, _, size = struct.unpack('<III', self._receive(12))
+        value = struct.unpack('<Q', self._receive(size))[0]
+        if answer != request or value != 0:
+            raise FrontendError('request %d failed with %d' % (request, value))
+
+    def get_u64(self, request):
+        return struct.unpack('<Q', self.request(request))[0]
+
+    def set_u64(self, request, value):
+        self.command(request, struct.pack('<Q', value))
+
+    # ---- the start sequence ----
+
+    def start_steps(self):
+        """Every message of a start as (name, function), in QEMU's order."""
+        steps = [('GET_FEATURES', self._get_features),
+                 ('GET_PROTOCOL_FEATURES', self._get_protocol_features),
+                 ('SET_PROTOCOL_FEATURES', self._set_protocol_features),
+                 ('GET_QUEUE_NUM', self._get_queue_num),
+                 ('SET_OWNER', lambda: self.command(SET_OWNER))]
+        steps += self.restart_steps()
+        return steps
+
+    def restart_steps(self):
+        """What a reset device gets again, on the same connection."""
+        driver = STATUS_ACKNOWLEDGE | STATUS_DRIVER
+        ready = driver | STATUS_FEATURES_OK
+        steps = [('SET_FEATURES', lambda: self.set_u64(SET_FEATURES, self.features)),
+                 ('SET_STATUS FEATURES_OK', lambda: self.set_status(ready)),
+                 ('SET_MEM_TABLE', self.set_mem_table)]
+        for ring in self.rings:
+            steps += self._ring_steps(ring)
+        for ring in self.rings:
+            steps.append(('SET_VRING_ENABLE %d' % ring.index,
+                          lambda r=ring: self.enable(r.index, True)))
+        steps.append(('SET_STATUS DRIVER_OK', lambda: self.set_status(ready | STATUS_DRIVER_OK)))
+        return steps
+
+    def _ring_steps(self, ring):
+        i = ring.index
+        state = struct.pack
+        return [
+            ('SET_VRING_NUM %d' % i,
+             lambda: self.command(SET_VRING_NUM, state('<II', i, ring.size))),
+            ('SET_VRING_BASE %d' % i,
+             lambda: self.command(SET_VRING_BASE, state('<II', i, ring.next_avail))),
+            ('SET_VRING_ADDR %d' % i, lambda: self._set_vring_addr(ring)),
+            ('SET_VRING_KICK %d' % i,
+             lambda: self.command(SET_VRING_KICK, state('<Q', i), [ring.kick])),
+            ('SET_VRING_CALL %d' % i,
+             lambda: self.command(SET_VRING_CALL, state('<Q', i), [ring.call])),
+        ]
+
+    def _get_features(self):
+        offered = self.get_u64(GET_FEATURES)
+        wanted = F_PROTOCOL_FEATURES | F_VERSION_1 | (F_MQ if self.pairs > 1 else 0)
+        if wanted & ~offered:
+            raise FrontendError('the device does not offer features 0x%x' % (wanted & ~offered))
+        self.features = wanted
+
+    def _get_protocol_features(self):
+        offered = self.get_u64(GET_PROTOCOL_FEATURES)
+        self.protocol_wanted = offered & (PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_STATUS)
+
+    def _set_protocol_features(self):
+        self.command(SET_PROTOCOL_FEATURES, struct.pack('<Q', self.protocol_wanted))
+        self.protocol_features = self.protocol_wanted
+
+    def _get_queue_num(self):
+        if self.protocol_features & PROTOCOL_F_MQ and self.get_u64(GET_QUEUE_NUM) < self.pairs:
+            raise FrontendError('the device has less than %d queue pairs' % self.pairs)
+
+    def set_status(self, status):
+        if self.protocol_features & PROTOCOL_F_STATUS:
+            self.set_u64(SET_STATUS, status)
+
+    def set_mem_table(self):
+        region = struct.pack('<QQQQ', GPA, self.mem_bytes, self.hva, 0)
+        self.command(SET_MEM_TABLE, struct.pack('<II', 1, 0) + region, [self.fd])
+
+    def _set_vring_addr(self, ring):
+        self.command(SET_VRING_ADDR, struct.pack(
+            '<IIQQQQ', ring.index, 0, self.hva + ring.desc, self.hva + ring.used,
+            self.hva + ring.avail, 0))
+
+    def enable(self, index, on):
+        self.command(SET_VRING_ENABLE, struct.pack('<II', index, int(on)))
+
+    def get_vring_base(self, index):
+        """Stop a ring; returns the index at which it stands."""
+        return struct.unpack('<II', self.request(GET_VRING_BASE, struct.pack('<II', index, 0)))[1]
+
+    def start(self):
+        """Connect and play the whole start sequence."""
+        self.protocol_features = 0
+        self.connect()
+        for ring in self.rings:
+            ring.clear()
+        for _, step in self.start_steps():
+            step()
+        self._sync()
+
+    def play(self, count, wait=True):
+        """Connect, play the first @count messages of the start sequence, and leave; without @wait
+        behind the last message, not even looking for its answer."""
+        self.protocol_features = 0
+        self.connect()
+        for ring in self.rings:
+            ring.clear()
+        steps = self.start_steps()[:count]
+        try:
+            for number, (_, step) in enumerate(steps, 1):
+                self.hang_up = number == count and not wait
+                step()
+        except HungUp:
+            pass
+        self.hang_up = False
+        self.disconnect()
+
+    def stop(self):
+        """What a virtio reset sends. Returns the ring indices."""
+        bases = [self.get_vring_base(ring.index) for ring in self.rings]
+        self.set_status(0)
+        return bases
+
+    def restart(self):
+        """A fresh start on the connection that stop() left."""
+        for ring in self.rings:
+            ring.clear()
+        for _, step in self.restart_steps():
+            step()
+        self._sync()
+
+    def _sync(self):
+        """Some messages are acted on behind their acknowledgement: one with an answer waits."""
+        self.get_u64(GET_FEATURES)
+
+    # ---- the guest ----
+
+    def fill(self):
+        """Give all receive buffers to the device."""
+        for ring in self.rings[0::2]:
+            while ring.free:
+                ring.push(ring.free.pop(0), BUFFER_LEN, DESC_F_WRITE)
+            ring.ring_doorbell()
+
+    def send(self, frames, pair=0):
+        """Make frames available for sending."""
+        ring = self.rings[2 * pair + 1]
+        for frame in frames:
+            self.reap(pair)
+            desc = ring.free.pop(0)
+            start = ring.buffer(desc)
+            packet = bytes(NET_HDR_LEN) + frame
+            self.mem[start:start + len(packet)] = packet
+            ring.push(desc, len(packet), 0)
+        ring.ring_doorbell()
+
+    def reap(self, pair=0):
+        """Take back sent buffers. Returns how many."""
+        ring = self.rings[2 * pair + 1]
+        count = 0
+        while (used := ring.pop()) is not None:
+            ring.free.append(used[0])
+            count += 1
+        return count
+
+    def receive(self, count, timeout=10.0):
+        """Frames that arrived at any pair, as soon as there are @count of them or the time is up;
+        their buffers are given back to the device."""
+        frames = []
+        deadline = time.monotonic() + timeout
+        while True:
+            for ring in self.rings[0::2]:
+                frames += self._receive_ring(ring)
+            left = deadline - time.monotonic()
+            if len(frames) >= count or left <= 0:
+                return frames
+            self._wait_calls(min(left, 0.1))
+
+    def _receive_ring(self, ring):
+        frames = []
+        while (used := ring.pop()) is not None:
+            desc, length = used
+            start = ring.buffer(desc) + NET_HDR_LEN
+            frames.append(bytes(self.mem[start:start + length - NET_HDR_LEN]))
+            ring.push(desc, BUFFER_LEN, DESC_F_WRITE)
+        if frames:
+            ring.ring_doorbell()
+        return frames
+
+    def _wait_calls(self, seconds):
+        calls = [ring.call for ring in self.rings[0::2]]
+        for call in select.select(calls, [], [], seconds)[0]:
+            os.eventfd_read(call)
+
+
+def listen(path):
+    """A socket for back-ends that are clients."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(4)
+    return listener
+
+
+def frame(number, length=60):
+    """An Ethernet frame of a local experimental type that carries a number and a pattern of it."""
+    header = bytes.fromhex('02000000000102000000000288b5') + struct.pack('<Q', number)
+    pattern = bytes((number + i) & 0xff for i in range(length - len(header)))
+    return header + pattern
+
+
+def ping_pong(frontend, count, pair=0, first=0):
+    """Send numbered frames from a pair over a wire that brings them back, and check each.
+    Returns (missing, unexpected), both 0 if all is well."""
+    expected = {frame(first + i) for i in range(count)}
+    got = []
+    burst = 32
+    for start in range(0, count, burst):
+        part = range(first + start, first + min(start + burst, count))
+        frontend.send([frame(i) for i in part], pair)
+        got += frontend.receive(len(part))
+    unique = set(got)
+    return len(expected - unique), len(unique - expected) + len(got) - len(unique)

@@ -1,0 +1,182 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Show what this project does, from nothing: set up, build, measure a guest's virtio reset with memory
+# registrations dropped and kept, then let Debian's own dpdk-testpmd send packets through our daemon.
+# All on an emulated ConnectX; may be run again at any time.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+BUILD=$ROOT/build
+EMU_RUN=$BUILD/emu/mlx5-emu-run
+DEVICE=dev=0000:e1:00.2	# the emulated function
+MEM=2G
+PAIRS=4
+ITERATIONS=20
+TRAFFIC_SECONDS=5
+WAIT_SECONDS=30		# for another program to come up or to leave
+
+say() { echo "demo: $*"; }
+die() { echo "demo: $*" >&2; exit 1; }
+
+case "${1-}" in
+'') ;;
+-h|--help) echo "Usage: usertools/demo.sh: set up, build, run the demonstration"; exit 0 ;;
+*) echo "demo: unknown argument $1; see --help" >&2; exit 2 ;;
+esac
+
+DIR=$(mktemp -d)
+DAEMON=''
+GUEST=''
+
+# Leaves nothing behind, however it ends.
+cleanup() {
+	[ -z "$GUEST" ] || kill "$GUEST" 2>/dev/null || true
+	[ -z "$DAEMON" ] || kill "$DAEMON" 2>/dev/null || true
+	wait
+	rm -rf "$DIR"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+
+# Wait for a program in the background until a command succeeds.
+wait_for() {
+	local pid=$1 what=$2 log=$3 i
+	shift 3
+	for ((i = 0; i < WAIT_SECONDS * 10; i++)); do
+		"$@" && return
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	tail -n 10 "$log" >&2
+	die "$what"
+}
+
+# Run a step with its output in a log, shown only if it fails.
+quietly() {
+	local log=$1
+	shift
+	"$@" >"$log" 2>&1 && return
+	tail -n 40 "$log" >&2
+	die "failed: $*"
+}
+
+build() {
+	say "building in build/"
+	[ -f "$BUILD/build.ninja" ] || quietly "$DIR/setup.log" meson setup "$BUILD" "$ROOT"
+	quietly "$DIR/build.log" ninja -C "$BUILD"
+}
+
+# ---- a reset, with registrations dropped and kept ----
+
+bench() {
+	local persist=$1
+	say "$ITERATIONS resets of a guest with $MEM and $PAIRS queue pairs, persist=$persist"
+	quietly "$DIR/bench.log" "$EMU_RUN" -- "$BUILD/app/test-vdpa/dpdk-test-vdpa" \
+		-l 0,1 --no-pci --in-memory --file-prefix "demo$$" \
+		--vdev="vdpa_mlx5_persist0,$DEVICE,persist=$persist" -- \
+		--bench reset --mem $MEM --queues $PAIRS --iterations $ITERATIONS \
+		--json "$DIR/$persist.json"
+}
+
+table() {
+	python3 - "$DIR/off.json" "$DIR/reset.json" <<-'EOF'
+	import json, sys
+	off, reset = (json.load(open(path)) for path in sys.argv[1:])
+	failed = [data['failed'] for data in (off, reset) if data['failed']]
+	if failed:
+	    sys.exit('demo: ' + failed[0])
+	for data in (off, reset):
+	    bad = {k: data['packets'][k] for k in ('corrupt', 'lost', 'duplicated') if data['packets'][k]}
+	    if bad or data['dma_faults']:
+	        sys.exit('demo: packets %s, DMA faults %d' % (bad, data['dma_faults']))
+	rows = [(name + ' (ms, median)', [data[key]['median'] / 1000 for data in (off, reset)], '%.3f')
+	        for name, key in (('guest without network', 'blackout_us'), ('stop: close', 'close_us'),
+	                          ('start: conf', 'conf_us'))]
+	rows.append(('memory pinned per reset (MiB)',
+	             [data['pinned_bytes'] / 2**20 for data in (off, reset)], '%.0f'))
+	rows.append(('firmware commands per reset',
+	             [sum(data['commands'].values()) for data in (off, reset)], '%.0f'))
+	print()
+	print('%-36s%14s%14s%12s' % ('A virtio reset', 'persist=off', 'persist=reset', 'off/reset'))
+	for name, (a, b), form in rows:
+	    print('%-36s%14s%14s%12s' % (name, form % a, form % b, '%.1f' % (a / b) if b else '-'))
+	print('packets received: %d and %d; corrupt, lost, duplicated: none'
+	      % (off['packets']['received'], reset['packets']['received']))
+	print()
+	EOF
+}
+
+# ---- an unmodified guest program on the daemon ----
+
+start_daemon() {
+	"$EMU_RUN" -- "$BUILD/examples/vdpa/dpdk-vdpa" -l 0 -m 64 --no-pci --in-memory \
+		--file-prefix "demod$$" --vdev="vdpa_mlx5_persist0,$DEVICE" -- \
+		--iface "$DIR/vdpa" >"$DIR/daemon.log" 2>&1 &
+	DAEMON=$!
+	wait_for $DAEMON "dpdk-vdpa opens no socket" "$DIR/daemon.log" test -S "$DIR/vdpa0"
+}
+
+start_testpmd() {
+	mkfifo "$DIR/keys"
+	dpdk-testpmd -l 0,1 -m 256 --no-pci --in-memory --single-file-segments \
+		--file-prefix "demog$$" --vdev="net_virtio_user0,path=$DIR/vdpa0,queues=$PAIRS" -- \
+		-i --rxq=$PAIRS --txq=$PAIRS --total-num-mbufs=8192 --txonly-multi-flow \
+		<"$DIR/keys" >"$DIR/testpmd.log" 2>&1 &
+	GUEST=$!
+	exec 3>"$DIR/keys"
+	wait_for $GUEST "dpdk-testpmd does not start" "$DIR/testpmd.log" \
+		grep -q 'testpmd> ' "$DIR/testpmd.log"
+}
+
+# A burst of packets from each queue goes round and round for a while; then testpmd only receives, so
+# that those under way arrive before we count. All of them together fit into one receive ring.
+traffic() {
+	local command
+	for command in 'set fwd io' 'start tx_first 1'; do echo "$command" >&3; done
+	sleep $TRAFFIC_SECONDS
+	for command in stop 'set fwd rxonly' start; do echo "$command" >&3; done
+	sleep 1
+	for command in stop 'show port stats 0'; do echo "$command" >&3; done
+	sleep 1
+	echo quit >&3
+	exec 3>&-
+	wait $GUEST || die "dpdk-testpmd failed: $(tail -n 3 "$DIR/testpmd.log")"
+	GUEST=
+}
+
+stop_daemon() {
+	kill -TERM $DAEMON
+	wait $DAEMON || die "dpdk-vdpa failed: $(tail -n 3 "$DIR/daemon.log")"
+	DAEMON=
+	[ ! -e "$DIR/vdpa0" ] || die "dpdk-vdpa left its socket behind"
+}
+
+# The last "show port stats" of testpmd's output.
+packets() {
+	python3 - "$DIR/testpmd.log" <<-'EOF'
+	import re, sys
+	text = open(sys.argv[1]).read().rsplit('NIC statistics', 1)[-1]
+	count = {key: int(value) for key, value in re.findall(r'([RT]X)-packets:\s*(\d+)', text)}
+	if not count.get('TX'):
+	    sys.exit('demo: dpdk-testpmd sent nothing')
+	lost = count['TX'] - count['RX']
+	print('\ndpdk-testpmd: sent %d, received %d, lost %d\n' % (count['TX'], count['RX'], lost))
+	sys.exit('demo: packets were lost' if lost else 0)
+	EOF
+}
+
+cd "$ROOT"
+usertools/setup.sh
+build
+bench off
+bench reset
+table
+say "$TRAFFIC_SECONDS s of traffic: Debian's dpdk-testpmd as the guest of dpdk-vdpa, $PAIRS queue pairs"
+start_daemon
+start_testpmd
+traffic
+stop_daemon
+packets
+echo "You just saw a guest's network survive $ITERATIONS resets on a software ConnectX twice, once" \
+	"re-registering its $MEM of memory each time and once keeping it registered, and Debian's own" \
+	"dpdk-testpmd exchanging packets through the same driver without losing one."
