@@ -10,8 +10,8 @@
  * Threads: none of its own and no lock. Callers serialise changes of a table; any number of threads
  * may read it while nobody changes it. Different tables are independent.
  *
- * Costs, n maps in the table: add, delete (per map it touches), lookup, first: O(log n); next: O(1)
- * on average; copy and difference: O(n).
+ * Costs, n maps in the table: add, delete (for each map it touches), lookup, first: O(log n);
+ * next: O(1) on average; difference: O(n); copy: O(n log n).
  *
  * Lifetime: a "const struct vhost_iotlb_map *" that a function returns points into the table and is
  * valid until the next change of that table.
@@ -40,8 +40,8 @@ struct vhost_iotlb_backing {
 	ino_t ino;
 	/** Of the map's start in the file, bytes. */
 	uint64_t offset;
-	/** An open descriptor of the file, or -1. Borrowed from whoever filled the table, and no part of
-	 * the identity: two descriptors may name one file. */
+	/** An open descriptor of the file, or -1. Borrowed from whoever filled the table, and no
+	 * part of the identity: two descriptors may name one file. */
 	int fd;
 };
 
@@ -51,7 +51,9 @@ struct vhost_iotlb_map {
 	uint64_t start;
 	/** Last address, inclusive. */
 	uint64_t last;
-	/** Host virtual address of start; 0: not mapped by this process. */
+	/** Host virtual address of start. With a known backing, 0 says "not mapped by this
+	 * process"; without one, the address is all that says what the map is, and 0 is one like
+	 * any other. */
 	uint64_t addr;
 	/** What the device may do: VHOST_ACCESS_RO, VHOST_ACCESS_WO or VHOST_ACCESS_RW. */
 	uint32_t perm;

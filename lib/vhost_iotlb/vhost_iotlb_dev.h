@@ -67,9 +67,9 @@
  * apart.
  *
  * A parent with its own translation ("on-chip IOMMU") has set_map, or dma_map and dma_unmap, or all
- * three (then set_map is used). It starts with its initial mapping in every address space; the
- * first set_map or dma_map of an address space ends it there (C3). A parent behind the platform
- * IOMMU has none of these: tables are kept and nobody is called.
+ * three (then set_map is used; Linux would use dma_map). It starts with its initial mapping in
+ * every address space; the first set_map or dma_map of an address space ends it there (C3). A
+ * parent behind the platform IOMMU has none of these: tables are kept and nobody is called.
  */
 struct vhost_iotlb_parent_ops {
 	/** Reset the virtio device. Maps are not touched (C1). Mandatory. */
@@ -85,7 +85,9 @@ struct vhost_iotlb_parent_ops {
 	/** Restore the initial mapping of @p asid. Called when a front-end leaves, after its maps
 	 * are gone (C2). */
 	int (*reset_map)(void *parent, unsigned int asid);
-	/** Add one map to @p asid; it overlaps nothing. */
+	/** Add one map to @p asid; it overlaps nothing. Also called to put back what dma_unmap took
+	 * away, when a later step of the same change failed. If that fails too, the maps in
+	 * question leave the table, which never claims what the parent lost. */
 	int (*dma_map)(void *parent, unsigned int asid, const struct vhost_iotlb_map *map);
 	/** Remove [start, last] from @p asid. All of it is mapped, by one dma_map or several; parts
 	 * of others may remain. */
@@ -144,11 +146,11 @@ int
 vhost_iotlb_fe_open(struct vhost_iotlb_dev *dev, struct vhost_iotlb_fe **fe);
 
 /**
- * Release the front-end and free it: open batches are dropped, all maps go (one set_map with an
- * empty table, or dma_unmaps, for each address space that has maps), then reset_map for each
- * address space whose initial mapping had ended (C2). The virtio device is not reset: that is a
- * call of its own. Always releases. Returns 0, or the first error of the parent's ops; the tables
- * are empty either way. NULL is allowed.
+ * Release the front-end and free it. Open batches are dropped; all maps of all address spaces go
+ * (one set_map with an empty table, or the fewest dma_unmaps, where there are maps); then reset_map
+ * runs for every address space, whether it had maps or not (C2). The virtio device is not reset:
+ * that is a call of its own. Always releases: returns 0, or the first error of the parent's ops,
+ * after all of them ran. NULL is allowed.
  */
 int
 vhost_iotlb_fe_release(struct vhost_iotlb_fe *fe);
@@ -158,8 +160,9 @@ struct vhost_iotlb_dev *
 vhost_iotlb_fe_dev(const struct vhost_iotlb_fe *fe);
 
 /**
- * Acknowledge backend features. The first call negotiates; later ones replace what was acknowledged,
- * until the first map operation: from there on it is fixed, because the parent was promised it.
+ * Acknowledge backend features. The first call negotiates; later ones replace what was
+ * acknowledged, until the first map operation: from there on it is fixed, because the parent was
+ * promised it.
  * Returns 0; -EINVAL: a bit that is not offered, or DESC_ASID without IOTLB_ASID; -EBUSY: too late.
  */
 int
@@ -213,11 +216,10 @@ vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 		const struct vhost_iotlb *table, unsigned int *changed);
 
 /**
- * A virtio reset. Maps stay (C1) and the parent's reset() runs; or, for a front-end that ended
- * negotiation without IOTLB_PERSIST, on a parent that has it, compat_reset(CLEAN_MAP), after which
- * all tables are empty, open batches are dropped and the initial mapping is back, because that is
- * so in the parent (C5). Before negotiation, which set_features or the first map operation ends, it
- * is always reset().
+ * A virtio reset. Maps stay, open batches too (C1), and the parent's reset() runs. A front-end
+ * whose negotiation is over, by set_features or by its first map operation, without IOTLB_PERSIST
+ * gets compat_reset(CLEAN_MAP) instead from a parent that has it; after that all tables are empty,
+ * open batches are dropped and the initial mapping is back, because that is so in the parent (C5).
  * Returns 0 or the error of the parent.
  */
 int
