@@ -87,10 +87,18 @@ struct emu_cmd_desc {
 	emu_cmd_fn fn;
 };
 
+/* The row of a command whose mailboxes are <layout>_in and <layout>_out. */
+#define EMU_CMD(op, layout, handler) { \
+	.opcode = MLX5_CMD_OP_##op, \
+	.in_bytes = PRM_BYTES(layout##_in), \
+	.out_bytes = PRM_BYTES(layout##_out), \
+	.fn = handler, \
+}
 #define EMU_CMDS_END { .fn = NULL }
 extern const struct emu_cmd_desc emu_cmds_base[];   /* uctx, uar, pd, td, special contexts (base.c) */
 extern const struct emu_cmd_desc emu_cmds_caps[];   /* QUERY_HCA_CAP (caps.c) */
-extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem (mem.c), mkey (mkey.c) */
+extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem (mem.c) */
+extern const struct emu_cmd_desc emu_cmds_mkey[];   /* mkey (mkey.c) */
 extern const struct emu_cmd_desc emu_cmds_cq[];     /* cq.c */
 extern const struct emu_cmd_desc emu_cmds_qp[];     /* qp.c */
 extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues and their counters (virtq.c) */
@@ -103,6 +111,8 @@ struct emu_caps {
 	uint8_t general[4096];     /* cmd_hca_cap */
 	uint8_t vdpa[4096];        /* virtio_emulation_cap */
 };
+#define EMU_MODEL_CX6DX "cx6dx"
+
 /** Build from model, caps= and max_vqs. -EINVAL names the capability that does not exist in @p err. */
 int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err, size_t errlen);
 
@@ -118,6 +128,13 @@ struct emu_umem {
 	uint64_t bus[];            /* a bus address a page */
 };
 
+/** Does a umem have @p len bytes at offset @p off? */
+static inline bool
+emu_umem_covers(const struct emu_umem *umem, uint64_t off, uint64_t len)
+{
+	return off <= umem->length && len <= umem->length - off;
+}
+
 /** DMA at a byte offset of a umem. 0, or -EFAULT (out of range, or the host's refusal). */
 int emu_umem_read(struct emu_dev *dev, const struct emu_umem *umem, uint64_t off, void *dst,
 		uint32_t len);
@@ -132,7 +149,7 @@ struct emu_tlb {
 	uint32_t mkey;
 	uint64_t va, last;         /* first and last byte that the entry covers */
 	uint64_t bus;              /* of va */
-	bool writable;
+	bool readable, writable;
 };
 
 /**
@@ -147,6 +164,8 @@ int emu_dma_read(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_
 int emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey, uint64_t va,
 		const void *src, uint32_t len);
 
+/* A memory key is the index of its context << 8 | 8 bits that its creator chose. */
+#define EMU_MKEY_INDEX_SHIFT 8
 #define EMU_NULL_MKEY 0x1ffu
 
 /* ---- completion queues (cq.c) and event queue pairs (qp.c) ---- */

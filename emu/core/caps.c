@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Capabilities: what the device says of itself, and QUERY_HCA_CAP.
+ *
+ * Values marked [D] are what a real ConnectX-6 Dx answers, published with NVIDIA's mlx5ctl tool
+ * (README of the tool, output of its `devcap` command on a device whose node description is
+ * "MT4125 ConnectX6Dx"). Where this device can't do what the card can, the capability says what
+ * this device can; fields that are not set here are 0: no such function.
+ */
+#include <errno.h>
+
+#include "core.h"
+
+enum {
+	SYN_CAP_TYPE = 1,      /* a capability page that this device does not have */
+	SYN_OTHER_FUNCTION,    /* another function's capabilities: there is none to manage */
+};
+
+/* Rights of a user context (Linux: MLX5_UCTX_CAP_*). */
+enum {
+	UCTX_RAW_TX = 1 << 0,
+	UCTX_INTERNAL_DEV_RES = 1 << 1,
+};
+
+/* Figures that no public source gives. */
+enum {
+	LOG_MAX_UCTX = 10,         /* open devices (processes) of one function */
+	LOG_MAX_UMEM = 20,         /* three a queue and one a region of guest memory, with room */
+	LOG_MAX_RQT_SIZE = 11,     /* [D] has it as rss_ind_tbl_cap of the Ethernet page */
+};
+
+static void
+set_limits(void *gen)
+{
+	PRM_SET(cmd_hca_cap, gen, log_max_uctx, LOG_MAX_UCTX);
+	PRM_SET(cmd_hca_cap, gen, log_max_umem, LOG_MAX_UMEM);
+	PRM_SET(cmd_hca_cap, gen, log_max_pd, 23);                     /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_transport_domain, 16);       /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_mkey, 24);                   /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_cq, 24);                     /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_cq_sz, 22);                  /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_eq, 7);                      /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_qp, 17);                     /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_qp_sz, 15);                  /* [D] */
+	PRM_SET(cmd_hca_cap, gen, max_wqe_sz_sq, 1024);                /* [D] */
+	PRM_SET(cmd_hca_cap, gen, max_wqe_sz_rq, 512);                 /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_tir, 16);                    /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_tis, 23);                    /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_rqt, 20);                    /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_rqt_size, LOG_MAX_RQT_SIZE);
+}
+
+static void
+set_memory(void *gen)
+{
+	PRM_SET(cmd_hca_cap, gen, log_pg_sz, MLX5_ADAPTER_PAGE_SHIFT); /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_mrw_sz, 64);                 /* [D] */
+	PRM_SET(cmd_hca_cap, gen, null_mkey, 1);                       /* [D] */
+	PRM_SET(cmd_hca_cap, gen, dump_fill_mkey, 1);                  /* [D] */
+	PRM_SET(cmd_hca_cap, gen, max_indirection, 4);                 /* [D] */
+	PRM_SET(cmd_hca_cap, gen, log_max_klm_list_size, 16);          /* [D] */
+	/* [D] offers fixed_buffer_size. Here it is off unless caps= adds it. */
+	PRM_SET(cmd_hca_cap, gen, relaxed_ordering_write, 1);          /* [D] */
+	/* [D], under its old name */
+	PRM_SET(cmd_hca_cap, gen, relaxed_ordering_read_pci_enabled, 1);
+}
+
+static void
+set_general(void *gen, const struct emu_dev_config *cfg)
+{
+	unsigned int bus = 0, device = 0, function = 0;
+
+	/* Firmware numbers functions itself; all that matters is that no two devices share one. */
+	sscanf(cfg->bdf, "%*x:%x:%x.%x", &bus, &device, &function);
+	PRM_SET(cmd_hca_cap, gen, vhca_id, bus << 8 | device << 3 | function);
+	PRM_SET(cmd_hca_cap, gen, port_type, 1);                       /* [D]: Ethernet */
+	PRM_SET(cmd_hca_cap, gen, num_ports, 1);                       /* [D] */
+	PRM_SET(cmd_hca_cap, gen, num_lag_ports, 1);                   /* [D] 2: here is one port */
+	PRM_SET(cmd_hca_cap, gen, nic_flow_table, 1);                  /* [D] */
+	/* eth_net_offloads and event_cap, [D] 1, announce capability pages that are not here. */
+	PRM_SET(cmd_hca_cap, gen, steering_format_version, 1);         /* Linux, DPDK: 1 = 6 Dx */
+	/* sq_ts_format, rq_ts_format 0: free-running time stamps (DPDK). */
+	PRM_SET(cmd_hca_cap, gen, uctx_cap, UCTX_RAW_TX | UCTX_INTERNAL_DEV_RES); /* [D] */
+	/* Linux turns 4 KiB UARs on where it can, and then sets these. The UAR part of the BAR has
+	 * 2^uar_sz MiB; a UAR's BlueFlame registers have 2^log_bf_reg_size bytes. */
+	PRM_SET(cmd_hca_cap, gen, uar_4k, 1);
+	PRM_SET(cmd_hca_cap, gen, uar_sz, 0);
+	PRM_SET(cmd_hca_cap, gen, log_uar_page_sz, 0);
+	PRM_SET(cmd_hca_cap, gen, num_of_uars_per_page, 1);
+	PRM_SET(cmd_hca_cap, gen, log_bf_reg_size, 9);                 /* [D] */
+	PRM_SET(cmd_hca_cap, gen, general_obj_types,
+		UINT64_C(1) << MLX5_OBJ_TYPE_VIRTIO_NET_Q |
+		UINT64_C(1) << MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS);
+}
+
+static void
+set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
+{
+	PRM_SET(virtio_emulation_cap, vdpa, eth_frame_offload_type, 1);        /* [D] */
+	PRM_SET(virtio_emulation_cap, vdpa, virtio_version_1_0, 1);            /* [D] */
+	/* [D] offers TSO and checksums too; this device moves frames as they are. */
+	PRM_SET(virtio_emulation_cap, vdpa, event_mode,                        /* [D] */
+		1 << MLX5_VIRTQ_EVENT_MODE_NO_MSIX | 1 << MLX5_VIRTQ_EVENT_MODE_QP);
+	PRM_SET(virtio_emulation_cap, vdpa, virtio_queue_type,                 /* [D] */
+		1 << MLX5_VIRTQ_TYPE_SPLIT);
+	PRM_SET(virtio_emulation_cap, vdpa, max_num_virtio_queues, cfg->max_vqs);
+	/* Linux counts 2^log_doorbell_bar_size pages of 4 KiB / 2^log_doorbell_stride VARs from
+	 * doorbell_bar_offset on (mlx5_ib's VAR table). [D] has stride 12, size 0: one VAR. */
+	PRM_SET(virtio_emulation_cap, vdpa, log_doorbell_stride, EMU_LOG_VAR);
+	PRM_SET(virtio_emulation_cap, vdpa, log_doorbell_bar_size, EMU_LOG_VARS);
+	PRM_SET(virtio_emulation_cap, vdpa, doorbell_bar_offset, EMU_BAR_DOORBELL_OFF);
+	/* What newer firmware added after [D] was taken (fields of Linux and DPDK). */
+	PRM_SET(virtio_emulation_cap, vdpa, vnet_modify_ext, 1);
+	PRM_SET(virtio_emulation_cap, vdpa, virtio_net_q_addr_modify, 1);
+	PRM_SET(virtio_emulation_cap, vdpa, virtio_q_index_modify, 1);
+	PRM_SET(virtio_emulation_cap, vdpa, freeze_to_rdy_supported, 1);
+	/* Bytes of umem n of a queue: a * entries + b. [D] */
+	PRM_SET(virtio_emulation_cap, vdpa, umem_1_buffer_param_a, 128);
+	PRM_SET(virtio_emulation_cap, vdpa, umem_1_buffer_param_b, 4168);
+	PRM_SET(virtio_emulation_cap, vdpa, umem_2_buffer_param_a, 128);
+	PRM_SET(virtio_emulation_cap, vdpa, umem_2_buffer_param_b, 8200);
+	PRM_SET(virtio_emulation_cap, vdpa, umem_3_buffer_param_a, 32);
+	PRM_SET(virtio_emulation_cap, vdpa, umem_3_buffer_param_b, 16392);
+}
+
+/* ---- caps=: names with + or -, joined by ':' ---- */
+
+static const struct prm_field *
+find_field(const char *layout, const char *name)
+{
+	const struct prm_layout *l = prm_layout_find(layout);
+	uint32_t i;
+
+	for (i = 0; i < l->nfields; i++) {
+		if (strcmp(l->fields[i].name, name) == 0)
+			return &l->fields[i];
+	}
+	return NULL;
+}
+
+static int
+apply_one(struct emu_caps *caps, const char *item, char *err, size_t errlen)
+{
+	const struct prm_field *f;
+	void *page = caps->general;
+	bool add = item[0] == '+';
+
+	if (!add && item[0] != '-') {
+		snprintf(err, errlen, "'%s' is neither +CAPABILITY nor -CAPABILITY", item);
+		return -EINVAL;
+	}
+	f = find_field("cmd_hca_cap", item + 1);
+	if (f == NULL) {
+		page = caps->vdpa;
+		f = find_field("virtio_emulation_cap", item + 1);
+	}
+	if (f == NULL) {
+		snprintf(err, errlen, "no capability is named '%s'", item + 1);
+		return -EINVAL;
+	}
+	if (add && f->width != 1) {
+		snprintf(err, errlen, "'%s' has %u bits: allowed is -%s, which makes it 0",
+			item + 1, f->width, item + 1);
+		return -EINVAL;
+	}
+	prm_set(page, f->off, f->width, add);
+	return 0;
+}
+
+int
+emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err, size_t errlen)
+{
+	char copy[sizeof(cfg->caps)];
+	char *rest = copy, *item;
+
+	memset(caps, 0, sizeof(*caps));
+	set_limits(caps->general);
+	set_memory(caps->general);
+	set_general(caps->general, cfg);
+	set_vdpa(caps->vdpa, cfg);
+	strcpy(copy, cfg->caps);
+	while (copy[0] != '\0' && (item = strsep(&rest, ":")) != NULL) {
+		if (apply_one(caps, item, err, errlen) != 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- QUERY_HCA_CAP ---- */
+
+static uint8_t
+query_hca_cap(struct emu_dev *dev, struct emu_cmd *c)
+{
+	void *page = PRM_ADDR(query_hca_cap_out, c->out, capability);
+	uint32_t op_mod = PRM_GET(query_hca_cap_in, c->in, op_mod);
+
+	if (PRM_GET(query_hca_cap_in, c->in, other_function) != 0 ||
+			PRM_GET(query_hca_cap_in, c->in, ec_vf_function) != 0)
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_OTHER_FUNCTION);
+	/* Nobody can raise a capability of this device: what is current is the maximum. */
+	switch (op_mod & ~(uint32_t)MLX5_HCA_CAP_OPMOD_CUR) {
+	case MLX5_HCA_CAP_GENERAL:
+		memcpy(page, dev->caps.general, sizeof(dev->caps.general));
+		return MLX5_CMD_STAT_OK;
+	case MLX5_HCA_CAP_VDPA_EMULATION:
+		memcpy(page, dev->caps.vdpa, sizeof(dev->caps.vdpa));
+		return MLX5_CMD_STAT_OK;
+	default:
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_CAP_TYPE);
+	}
+}
+
+const struct emu_cmd_desc emu_cmds_caps[] = {
+	EMU_CMD(QUERY_HCA_CAP, query_hca_cap, query_hca_cap),
+	EMU_CMDS_END
+};

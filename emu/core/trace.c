@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Trace of commands: for each a line of text, then both mailboxes in hex as Linux's mlx5_core dumps
+ * them, so that command streams of two drivers can be compared with diff.
+ *
+ * A command is traced after it is done and before its caller goes on: commands that depend on each
+ * other stand in their order.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "core.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static FILE *_Atomic trace;
+
+int
+emu_trace_open(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (f == NULL)
+		return -errno;
+	pthread_mutex_lock(&lock);
+	if (trace != NULL)
+		fclose(trace);
+	trace = f;
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static void
+print_mailbox(FILE *f, const char *name, const struct prm_layout *layout, const void *p, size_t len)
+{
+	fprintf(f, " %s:", name);
+	if (layout != NULL)
+		prm_print(f, layout, p, len);
+}
+
+static void
+print_opcode(FILE *f, uint16_t opcode)
+{
+	const char *name = prm_opcode_name(opcode);
+
+	if (name != NULL)
+		fprintf(f, " %s", name);
+	else
+		fprintf(f, " 0x%x", opcode);
+}
+
+void
+emu_trace_cmd(struct emu_dev *dev, const struct emu_cmd *c, uint8_t status, uint64_t ns)
+{
+	FILE *f;
+
+	if (trace == NULL)
+		return;
+	pthread_mutex_lock(&lock);
+	f = trace;
+	fprintf(f, "%s", dev->cfg.name);
+	print_opcode(f, PRM_GET(general_obj_in_cmd_hdr, c->in, opcode));
+	fprintf(f, " uid %u status %s(0x%x) syndrome 0x%x ns %" PRIu64, c->uid,
+		prm_status_name(status), status, status != 0 ? c->syndrome : 0, ns);
+	print_mailbox(f, "in", prm_cmd_layout_in(c->in, c->inlen), c->in, c->inlen);
+	print_mailbox(f, "out", prm_cmd_layout_out(c->in, c->inlen), c->out, c->outlen);
+	fprintf(f, "\ninput %zu bytes\n", c->inlen);
+	prm_hexdump(f, c->in, c->inlen);
+	fprintf(f, "output %zu bytes\n", c->outlen);
+	prm_hexdump(f, c->out, c->outlen);
+	/* A program that crashes leaves its last command behind. */
+	fflush(f);
+	pthread_mutex_unlock(&lock);
+}
