@@ -32,11 +32,10 @@ EXIT_TIMEOUT = 20
 
 
 class Result:
-    """A program's end: its status, its output, and the device's report and trace."""
+    """A program's end: its status, its output, and the device's report."""
 
-    def __init__(self, status, stdout, stderr, report=None, trace=None):
-        self.status, self.stdout, self.stderr = status, stdout, stderr
-        self.report, self.trace = report, trace
+    def __init__(self, status, stdout, stderr, report=None):
+        self.status, self.stdout, self.stderr, self.report = status, stdout, stderr, report
 
     def __str__(self):
         return 'exit status %s\n--- stdout\n%s\n--- stderr\n%s\n--- report\n%s' % (
@@ -115,14 +114,11 @@ class Case(unittest.TestCase):
         return self.collect(result)
 
     def collect(self, result):
-        """Add the report and the trace that a run left in our folder."""
-        report, trace = self.dir / 'report.json', self.dir / 'trace.txt'
+        """Add the report that a run left in our folder; its trace stays there."""
+        report = self.dir / 'report.json'
         if report.exists():
             result.report = json.loads(report.read_text())
             report.unlink()
-        if trace.exists():
-            result.trace = trace.read_text()
-            trace.unlink()
         return result
 
     def assert_clean(self, result, faults=True):
@@ -137,7 +133,7 @@ class Case(unittest.TestCase):
         self.assertEqual(result.status, status, result)
 
     def bench(self, name, status=0, devargs=None, devices=(), fail=(), trace=False, eal_args=None,
-              **options):
+              timeout=RUN_TIMEOUT, **options):
         """Run a benchmark. Returns its JSON object and the Result."""
         out = self.dir / 'bench.json'
         command = [TEST_VDPA, *(eal_args or eal()), vdev(**(devargs or {})), '--', '--bench', name,
@@ -146,7 +142,7 @@ class Case(unittest.TestCase):
             command.append('--' + key.replace('_', '-'))
             if value is not True:
                 command.append(str(value))
-        result = self.run_emu(command, devices, fail, trace)
+        result = self.run_emu(command, devices, fail, trace, timeout=timeout)
         self.assert_status(result, status)
         data = None
         if out.exists():
