@@ -102,7 +102,7 @@ enum {
 	MLX5_MKC_ACCESS_MODE_KLM_FBS = 0x3, /* KLM with fixed buffer size (KSM) */
 };
 
-/* A KLM entry covers at most this many bytes: byte_count 0 means 2 GiB. */
+/* A KLM entry covers at most this many bytes (byte_count 0x80000000). */
 #define MLX5_KLM_MAX_BYTES (UINT64_C(1) << 31)
 
 /* virtio_net_q_object.state. */
@@ -173,6 +173,8 @@ enum {
 	MLX5_QP_STATE_ERR = 0x6,
 };
 enum { MLX5_QP_PM_STATE_MIGRATED = 0x3 };
+enum { MLX5_TIMESTAMP_FORMAT_FREE_RUNNING = 0, MLX5_TIMESTAMP_FORMAT_DEFAULT = 1 };
+enum { MLX5_QP_MTU_256 = 1, MLX5_QP_LOG_MSG_MAX = 30, MLX5_QP_ACK_TIMEOUT = 16, MLX5_QP_RETRY_MAX = 7 };
 enum { MLX5_QP_NON_ZERO_RQ = 0x0, MLX5_QP_SRQ_RQ = 0x1, MLX5_QP_ZERO_LEN_RQ = 0x3 };
 
 /* Event types of an event queue entry. */
@@ -194,7 +196,7 @@ enum {
 	MLX5_CQE_OP_REQ_ERR = 0xd,
 	MLX5_CQE_OP_RESP_ERR = 0xe,
 	MLX5_CQE_OP_INVALID = 0xf,
-	MLX5_CQE_OWNER_MASK = 0x1,
+	MLX5_CQE_OWNER_BIT = 0x1, /* rdma-core has the name MLX5_CQE_OWNER_MASK */
 };
 
 /* CQ doorbell record: two be32 words in host memory; and the arm register in the UAR page. */
@@ -203,6 +205,7 @@ enum {
 	MLX5_CQ_DBR_ARM = 1,           /* word 1: sn << 28 | command << 24 | ci */
 	MLX5_CQ_DBR_ARM_SN_SHIFT = 28,
 	MLX5_CQ_DBR_ARM_SN_MASK = 0x3,
+	MLX5_CQ_CI_MASK = 0xffffff,
 	MLX5_CQ_DBR_CMD_ALL = 0 << 24, /* event on the next completion of any kind */
 	MLX5_UAR_CQ_DOORBELL = 0x20,   /* be64: arm word << 32 | cqn */
 };

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Driver arguments: "dev=0000:e1:00.2,persist=reset,...".
+ *
+ * Owns: their names, defaults, ranges and the one line that a bad one is answered with.
+ */
+#ifndef MLX5P_ARGS_H
+#define MLX5P_ARGS_H
+
+#include <stdbool.h>
+
+#include "pins.h"
+
+enum mlx5p_persist {
+	MLX5P_PERSIST_OFF,         /* pins live until the virtio reset */
+	MLX5P_PERSIST_RESET,       /* pins live until the connection's end */
+};
+
+struct mlx5p_args {
+	char dev[64];              /* PCI address or RDMA device name */
+	enum mlx5p_persist persist;
+	bool reuse_queues;
+	enum mlx5p_mr_backend mr_backend;
+	int event_core;            /* processor of the event thread, -1: any */
+};
+
+/**
+ * Parse the arguments of device @p name.
+ * @return 0, or -EINVAL after a line that names the argument and what it allows.
+ */
+int mlx5p_args_parse(const char *name, const char *text, struct mlx5p_args *args);
+
+#endif /* MLX5P_ARGS_H */

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The event thread of a device.
+ *
+ * Owns: one thread, asleep in epoll, and what wakes it: the card's completion channel (a CQ got an
+ * entry: the guest is to be notified), its error channel (a virtqueue went to error), and the kick
+ * descriptors of the guest (a queue is to be rung). It runs from probe to remove, on all processors
+ * or on event_core.
+ *
+ * Handlers run on this thread and take the virtqueue's lock; nothing else does work here.
+ */
+#ifndef MLX5P_EVENTS_H
+#define MLX5P_EVENTS_H
+
+#include <stdint.h>
+
+#include "devx.h"
+
+struct mlx5p_hw;
+struct mlx5p_events;
+
+struct mlx5p_event_handlers {
+	void (*completion)(void *arg, uint16_t queue);
+	void (*error)(void *arg, uint16_t queue);
+	void (*kick)(void *arg, uint16_t queue);
+};
+
+/** Create the channels and start the thread. @p core: processor to run on, -1: any.
+ * @return 0, or a negative errno, logged; then nothing is left. */
+int mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_event_handlers *handlers,
+		void *arg, struct mlx5p_events **events);
+
+/** Stop the thread: no handler runs any more. */
+void mlx5p_events_stop(struct mlx5p_events *events);
+
+/** Stop the thread and free. Every object that was subscribed is gone, every kick removed. */
+void mlx5p_events_destroy(struct mlx5p_events *events);
+
+/** Completion events of a CQ mean queue @p queue. Ends with the CQ. @return 0 or a negative errno. */
+int mlx5p_events_subscribe_cq(struct mlx5p_events *events, struct mlx5p_obj *cq, uint16_t queue);
+
+/** Error events of a virtqueue object mean queue @p queue. Ends with the object. */
+int mlx5p_events_subscribe_virtq(struct mlx5p_events *events, struct mlx5p_obj *virtq,
+		uint16_t queue);
+
+/** Watch a kick descriptor. @return 0, or a negative errno (-EPERM: not a file that can be waited for). */
+int mlx5p_events_kick_add(struct mlx5p_events *events, int fd, uint16_t queue);
+
+/** Stop watching. A handler that has begun may still run: it finds the queue stopped under its lock. */
+void mlx5p_events_kick_del(struct mlx5p_events *events, int fd);
+
+#endif /* MLX5P_EVENTS_H */
