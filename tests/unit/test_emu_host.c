@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Host memory of the in-process device: what a pin means, and that DMA survives whatever the program
+ * does to its mappings and files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "host.h"
+
+enum {
+	PAGE = 4096,
+	HUGE = 2 << 20,
+	THREADS = 4,
+	ROUNDS = 200,
+};
+
+#define GIB (UINT64_C(1) << 30)
+
+static struct emu_host *host;
+static const struct emu_host_ops *ops = &emu_host_ops;
+
+/* What the core counts; here, for the tests. */
+static _Atomic int64_t pinned;
+static atomic_uint pin_calls;
+
+void
+emu_pins_add(int64_t bytes, uint64_t ns)
+{
+	(void)ns;
+	pinned += bytes;
+	pin_calls++;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	pinned = 0;
+	pin_calls = 0;
+	return emu_host_create(&host);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	emu_host_destroy(host);
+	host = NULL;
+	return pinned == 0 ? 0 : -1;
+}
+
+static int
+memfd(size_t len)
+{
+	int fd = memfd_create("test_emu_host", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+	return fd;
+}
+
+static uint8_t *
+map(int fd, size_t len, int prot, int flags)
+{
+	uint8_t *p = mmap(NULL, len, prot, flags | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static uint64_t
+pin(const void *addr, uint64_t len, unsigned int flags)
+{
+	uint64_t bus = 0;
+
+	assert_int_equal(ops->pin(host, (uintptr_t)addr, len, flags, &bus), 0);
+	assert_int_equal(bus % GIB, (uintptr_t)addr % GIB);
+	return bus;
+}
+
+static void
+put(uint64_t bus, uint64_t val)
+{
+	assert_int_equal(ops->write(host, bus, &val, sizeof(val)), 0);
+}
+
+static uint64_t
+get(uint64_t bus)
+{
+	uint64_t val = 0;
+
+	assert_int_equal(ops->read(host, bus, &val, sizeof(val)), 0);
+	return val;
+}
+
+static uint64_t
+word(const void *p)
+{
+	uint64_t val;
+
+	memcpy(&val, p, sizeof(val));
+	return val;
+}
+
+/* ---- what DMA reaches ---- */
+
+static void
+test_private_memory(void **state)
+{
+	uint8_t *p = map(-1, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint8_t pattern[3 * PAGE], back[sizeof(pattern)];
+	uint64_t bus;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(pattern); i++)
+		pattern[i] = (uint8_t)(i * 7 + i / 256);
+	/* The pages are pinned whole, and the bus address is that of the byte asked for. */
+	bus = pin(p + 100, 3 * PAGE, EMU_PIN_WRITE);
+	assert_int_equal(pinned, 4 * PAGE);
+	assert_int_equal(ops->write(host, bus + 1, pattern, sizeof(pattern)), 0);
+	assert_memory_equal(p + 101, pattern, sizeof(pattern));
+	assert_int_equal(ops->read(host, bus + 1, back, sizeof(back)), 0);
+	assert_memory_equal(back, pattern, sizeof(back));
+	ops->unpin(host, bus);
+	assert_int_equal(pinned, 0);
+	assert_int_equal(pin_calls, 2);
+	munmap(p, 4 * PAGE);
+}
+
+static void
+test_range_is_checked(void **state)
+{
+	uint8_t *p = map(-1, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint8_t buf[2 * PAGE] = { 0 };
+	uint64_t bus;
+
+	(void)state;
+	/* Before there was ever a pin: address 0 is nobody's. */
+	assert_int_equal(ops->read(host, 0, buf, 8), -EFAULT);
+	bus = pin(p + PAGE, 2 * PAGE, EMU_PIN_WRITE);
+	assert_int_equal(ops->read(host, bus, buf, 2 * PAGE), 0);
+	assert_int_equal(ops->read(host, bus + 1, buf, 2 * PAGE), -EFAULT);
+	assert_int_equal(ops->read(host, bus - 1, buf, 1), -EFAULT);
+	assert_int_equal(ops->read(host, bus + 2 * PAGE, buf, 1), -EFAULT);
+	assert_int_equal(ops->write(host, bus + 2 * PAGE - 4, buf, 8), -EFAULT);
+	assert_int_equal(ops->read(host, UINT64_MAX - 7, buf, 8), -EFAULT);
+	ops->unpin(host, bus);
+	assert_int_equal(ops->read(host, bus, buf, 8), -EFAULT);
+	assert_int_equal(ops->read(host, 0, buf, 8), -EFAULT);
+	munmap(p, 4 * PAGE);
+}
+
+static void
+test_read_only_pin_is_not_written(void **state)
+{
+	uint8_t *p = map(-1, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint64_t bus = pin(p, PAGE, 0), val = 1;
+
+	(void)state;
+	assert_int_equal(ops->write(host, bus, &val, sizeof(val)), -EFAULT);
+	assert_int_equal(get(bus), 0);
+	ops->unpin(host, bus);
+	munmap(p, PAGE);
+}
+
+static void
+test_shared_memory_remapped_after_pin(void **state)
+{
+	int fd = memfd(4 * PAGE), other = memfd(4 * PAGE);
+	uint8_t *p = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED), *q;
+	uint64_t bus = pin(p, 4 * PAGE, EMU_PIN_WRITE);
+
+	(void)state;
+	put(bus, 1);
+	assert_int_equal(word(p), 1);
+	/* Other memory at the address: the device stays with the old pages. */
+	q = mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, other, 0);
+	assert_ptr_equal(q, p);
+	put(bus + PAGE, 2);
+	assert_int_equal(word(p + PAGE), 0);
+	/* And with nothing at the address. */
+	munmap(p, 4 * PAGE);
+	put(bus + 2 * PAGE, 3);
+	q = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	assert_int_equal(word(q), 1);
+	assert_int_equal(word(q + PAGE), 2);
+	assert_int_equal(word(q + 2 * PAGE), 3);
+	assert_int_equal(get(bus + PAGE), 2);
+	ops->unpin(host, bus);
+	munmap(q, 4 * PAGE);
+	close(fd);
+	close(other);
+}
+
+static void
+test_range_of_several_mappings(void **state)
+{
+	/* shared | private | shared, contiguous; then the program takes all of it away. */
+	uint8_t *p = map(-1, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint8_t pattern[4 * PAGE], back[sizeof(pattern)];
+	int a = memfd(2 * PAGE), b = memfd(2 * PAGE);
+	uint8_t *ma, *mb;
+	uint64_t bus;
+
+	(void)state;
+	assert_ptr_equal(mmap(p, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a, 0), p);
+	assert_ptr_equal(mmap(p + 4 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		b, 0), p + 4 * PAGE);
+	bus = pin(p, 6 * PAGE, EMU_PIN_WRITE);
+	memset(pattern, 0x5a, sizeof(pattern));
+	assert_int_equal(ops->write(host, bus + PAGE, pattern, sizeof(pattern)), 0);
+	assert_memory_equal(p + PAGE, pattern, sizeof(pattern));
+	assert_int_equal(ops->read(host, bus + PAGE, back, sizeof(back)), 0);
+	assert_memory_equal(back, pattern, sizeof(back));
+
+	munmap(p, 6 * PAGE);
+	/* The private part has no second mapping: gone with the program's. */
+	assert_int_equal(ops->read(host, bus + 2 * PAGE, back, 8), -EFAULT);
+	ma = map(a, 2 * PAGE, PROT_READ, MAP_SHARED);
+	mb = map(b, 2 * PAGE, PROT_READ, MAP_SHARED);
+	put(bus + 2 * PAGE - 8, 7);
+	put(bus + 4 * PAGE, 8);
+	assert_int_equal(word(ma + 2 * PAGE - 8), 7);
+	assert_int_equal(word(mb), 8);
+	ops->unpin(host, bus);
+	munmap(ma, 2 * PAGE);
+	munmap(mb, 2 * PAGE);
+	close(a);
+	close(b);
+}
+
+static void
+test_range_across_units(void **state)
+{
+	/* Bus addresses are kept in units of 1 GiB; little of it is touched. */
+	uint64_t len = 2 * GIB + 3 * PAGE, at;
+	int fd = memfd(len + GIB);
+	uint8_t *p = map(fd, len + GIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+	uint8_t *edge = (uint8_t *)(((uintptr_t)p + GIB - 1) / GIB * GIB), pattern[2 * PAGE];
+	uint64_t bus;
+
+	(void)state;
+	memset(pattern, 0xa5, sizeof(pattern));
+	bus = pin(edge - PAGE, 2 * PAGE, EMU_PIN_WRITE);
+	assert_int_equal(ops->write(host, bus, pattern, sizeof(pattern)), 0);
+	assert_memory_equal(edge - PAGE, pattern, sizeof(pattern));
+	for (at = 0; at < 2 * PAGE; at += PAGE / 2)
+		assert_int_equal(get(bus + at), UINT64_C(0xa5a5a5a5a5a5a5a5));
+	assert_int_equal(ops->read(host, bus - 8, pattern, 8), -EFAULT);
+	assert_int_equal(ops->read(host, bus + 2 * PAGE, pattern, 8), -EFAULT);
+	ops->unpin(host, bus);
+	munmap(p, len + GIB);
+	close(fd);
+}
+
+static void
+test_hugetlbfs(void **state)
+{
+	int fd = memfd_create("test_emu_host", MFD_CLOEXEC | MFD_HUGETLB);
+	uint8_t *p, *q;
+	uint64_t bus;
+
+	(void)state;
+	if (fd < 0 || ftruncate(fd, 2 * HUGE) != 0)
+		skip();
+	p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		skip();
+	}
+	/* A part that starts and ends inside of pages. */
+	bus = pin(p + PAGE, 2 * HUGE - 2 * PAGE, EMU_PIN_WRITE);
+	put(bus, 1);
+	assert_int_equal(word(p + PAGE), 1);
+	if (geteuid() == 0) {
+		munmap(p, 2 * HUGE);
+		put(bus + HUGE, 2);
+		q = map(fd, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+		assert_int_equal(word(q + PAGE), 1);
+		assert_int_equal(word(q + HUGE + PAGE), 2);
+		munmap(q, 2 * HUGE);
+	} else {
+		munmap(p, 2 * HUGE);
+	}
+	ops->unpin(host, bus);
+	close(fd);
+}
+
+/* ---- memory that goes away ---- */
+
+static void
+test_truncated_file_faults(void **state)
+{
+	int fd = memfd(4 * PAGE), i;
+	uint8_t *p = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED), buf[2 * PAGE] = { 1 };
+	uint64_t bus = pin(p, 4 * PAGE, EMU_PIN_WRITE);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 2 * PAGE), 0);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(ops->read(host, bus + 2 * PAGE, buf, 8), -EFAULT);
+		assert_int_equal(ops->write(host, bus + 3 * PAGE + 4, buf, 2), -EFAULT);
+		assert_int_equal(ops->write(host, bus + PAGE, buf, sizeof(buf)), -EFAULT);
+	}
+	/* What is left goes on. */
+	put(bus + PAGE, 5);
+	assert_int_equal(word(p + PAGE), 5);
+	ops->unpin(host, bus);
+	munmap(p, 4 * PAGE);
+	close(fd);
+}
+
+static void
+test_punched_hole_does_not_crash(void **state)
+{
+	int fd = memfd(2 * PAGE);
+	uint8_t *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = pin(p, 2 * PAGE, EMU_PIN_WRITE);
+
+	(void)state;
+	put(bus, 9);
+	/* The second mapping follows the file: a card would keep the orphan. */
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
+	assert_int_equal(get(bus), 0);
+	put(bus, 10);
+	ops->unpin(host, bus);
+	munmap(p, 2 * PAGE);
+	close(fd);
+}
+
+static void
+test_unmapped_private_memory_faults(void **state)
+{
+	uint8_t *p = map(-1, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint64_t bus = pin(p, PAGE, EMU_PIN_WRITE), val = 1;
+
+	(void)state;
+	munmap(p, PAGE);
+	assert_int_equal(ops->read(host, bus, &val, sizeof(val)), -EFAULT);
+	assert_int_equal(ops->write(host, bus, &val, sizeof(val)), -EFAULT);
+	ops->unpin(host, bus);
+}
+
+static sigjmp_buf program_env;
+static volatile sig_atomic_t program_handled;
+
+static void
+program_handler(int sig)
+{
+	program_handled = sig;
+	siglongjmp(program_env, 1);
+}
+
+static void
+test_other_faults_are_the_programs(void **state)
+{
+	struct sigaction sa = { .sa_handler = program_handler }, old;
+	int fd = memfd(PAGE);
+	uint8_t *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED), *q;
+	uint64_t bus, val;
+
+	(void)state;
+	sigaction(SIGBUS, &sa, &old);
+	q = map(-1, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	/* A pin finds the program's handler in the place of ours, and puts itself before it. */
+	bus = pin(p, PAGE, EMU_PIN_WRITE);
+	if (sigsetjmp(program_env, 1) == 0)
+		*(volatile uint8_t *)(p + PAGE) = 1;
+	assert_int_equal(program_handled, SIGBUS);
+	program_handled = 0;
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ops->read(host, bus, &val, sizeof(val)), -EFAULT);
+	assert_int_equal(program_handled, 0);
+	ops->unpin(host, bus);
+	sigaction(SIGBUS, &old, NULL);
+	munmap(p, 2 * PAGE);
+	munmap(q, PAGE);
+	close(fd);
+}
+
+/* ---- what can't be pinned ---- */
+
+static void
+test_refused_ranges(void **state)
+{
+	uint8_t *p = map(-1, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	int fd = memfd(2 * PAGE);
+	uint8_t *shared = map(fd, 2 * PAGE, PROT_READ, MAP_SHARED);
+	uint64_t bus = 0;
+
+	(void)state;
+	/* A hole, PROT_NONE, read-only: nothing of the range is pinned. */
+	munmap(p + 2 * PAGE, PAGE);
+	assert_int_equal(ops->pin(host, (uintptr_t)p, 4 * PAGE, 0, &bus), -EFAULT);
+	assert_int_equal(ops->pin(host, (uintptr_t)p + 2 * PAGE, 8, 0, &bus), -EFAULT);
+	assert_int_equal(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
+	assert_int_equal(ops->pin(host, (uintptr_t)p, 2 * PAGE, 0, &bus), -EFAULT);
+	assert_int_equal(mprotect(p + PAGE, PAGE, PROT_READ), 0);
+	assert_int_equal(ops->pin(host, (uintptr_t)p, 2 * PAGE, EMU_PIN_WRITE, &bus), -EFAULT);
+	assert_int_equal(ops->pin(host, (uintptr_t)shared, PAGE, EMU_PIN_WRITE, &bus), -EFAULT);
+	assert_int_equal(ops->pin(host, (uintptr_t)p, 0, 0, &bus), -EFAULT);
+	assert_int_equal(ops->pin(host, UINT64_MAX - PAGE, 2 * PAGE, 0, &bus), -EFAULT);
+	assert_int_equal(ops->pin(host, 0, PAGE, 0, &bus), -EFAULT);
+	assert_int_equal(pinned, 0);
+	/* Reading from read-only memory is fine. */
+	bus = pin(p + PAGE, PAGE, 0);
+	assert_int_equal(get(bus), 0);
+	ops->unpin(host, bus);
+	bus = pin(shared, 2 * PAGE, 0);
+	assert_int_equal(get(bus + PAGE), 0);
+	ops->unpin(host, bus);
+	munmap(p, 4 * PAGE);
+	munmap(shared, 2 * PAGE);
+	close(fd);
+}
+
+static void
+test_file_shorter_than_mapping(void **state)
+{
+	int fd = memfd(PAGE);
+	uint8_t *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = 0;
+
+	(void)state;
+	assert_int_equal(ops->pin(host, (uintptr_t)p, 2 * PAGE, EMU_PIN_WRITE, &bus), -EFAULT);
+	assert_int_equal(pinned, 0);
+	munmap(p, 2 * PAGE);
+	close(fd);
+}
+
+/* ---- bus addresses ---- */
+
+static void
+test_bus_addresses_are_never_reused(void **state)
+{
+	enum { PINS = 1 << 17 };       /* more than the table has entries */
+	uint8_t *p = map(-1, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint64_t kept = pin(p, PAGE, EMU_PIN_WRITE), last = 0, val;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < PINS; i++) {
+		uint64_t bus = pin(p, PAGE, EMU_PIN_WRITE);
+
+		assert_true(bus > last);
+		last = bus;
+		ops->unpin(host, bus);
+		assert_int_equal(ops->read(host, bus, &val, sizeof(val)), -EFAULT);
+	}
+	put(kept, 1);
+	ops->unpin(host, kept);
+	munmap(p, PAGE);
+}
+
+static void
+test_unpin_of_other_addresses_does_nothing(void **state)
+{
+	uint8_t *p = map(-1, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint64_t bus = pin(p, 2 * PAGE, EMU_PIN_WRITE);
+
+	(void)state;
+	ops->unpin(host, bus + PAGE);
+	ops->unpin(host, bus + GIB);
+	ops->unpin(host, 0);
+	put(bus, 1);
+	ops->unpin(host, bus);
+	ops->unpin(host, bus);
+	assert_int_equal(pinned, 0);
+	munmap(p, 2 * PAGE);
+}
+
+/* ---- threads ---- */
+
+static void *
+pin_in_parallel(void *arg)
+{
+	uint64_t *failures = arg;
+	int fd = memfd_create("test_emu_host", MFD_CLOEXEC);
+	uint64_t i, bus, val;
+	uint8_t *p;
+
+	if (fd < 0 || ftruncate(fd, 16 * PAGE) != 0)
+		return NULL;
+	p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	for (i = 0; i < ROUNDS; i++) {
+		uint64_t want = i << 32 | (uintptr_t)p;
+
+		if (ops->pin(host, (uintptr_t)p, 16 * PAGE, EMU_PIN_WRITE, &bus) != 0 ||
+				ops->write(host, bus + i * 8, &want, sizeof(want)) != 0 ||
+				ops->read(host, bus + i * 8, &val, sizeof(val)) != 0 || val != want ||
+				word(p + i * 8) != want)
+			(*failures)++;
+		ops->unpin(host, bus);
+		if (ops->read(host, bus, &val, sizeof(val)) != -EFAULT)
+			(*failures)++;
+	}
+	munmap(p, 16 * PAGE);
+	close(fd);
+	return NULL;
+}
+
+static void
+test_parallel_pins(void **state)
+{
+	uint64_t failures[THREADS] = { 0 };
+	pthread_t t[THREADS];
+	int i;
+
+	(void)state;
+	for (i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, pin_in_parallel, &failures[i]), 0);
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(t[i], NULL);
+		assert_int_equal(failures[i], 0);
+	}
+	assert_int_equal(pin_calls, 2 * THREADS * ROUNDS);
+}
+
+/* A device that goes on writing while the program takes memory away. */
+struct dma {
+	_Atomic uint64_t bus;
+	atomic_bool stop;
+	uint64_t done;
+};
+
+static void *
+dma_thread(void *arg)
+{
+	struct dma *d = arg;
+	uint8_t buf[PAGE];
+
+	memset(buf, 0xff, sizeof(buf));
+	while (!d->stop) {
+		if (ops->write(host, d->bus, buf, sizeof(buf)) == 0)
+			d->done++;
+	}
+	return NULL;
+}
+
+static void
+test_nothing_is_written_after_unpin(void **state)
+{
+	struct dma d = { .bus = 0 };
+	int fd = memfd(PAGE), i;
+	uint8_t *p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED), zero[PAGE] = { 0 };
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(pthread_create(&t, NULL, dma_thread, &d), 0);
+	for (i = 0; i < ROUNDS; i++) {
+		uint64_t bus = pin(p, PAGE, EMU_PIN_WRITE);
+
+		d.bus = bus;
+		usleep(100);
+		ops->unpin(host, bus);
+		memset(p, 0, PAGE);
+		usleep(20);
+		assert_memory_equal(p, zero, PAGE);
+	}
+	d.stop = true;
+	pthread_join(t, NULL);
+	assert_true(d.done > 0);
+	munmap(p, PAGE);
+	close(fd);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_private_memory),
+		TEST(test_range_is_checked),
+		TEST(test_read_only_pin_is_not_written),
+		TEST(test_shared_memory_remapped_after_pin),
+		TEST(test_range_of_several_mappings),
+		TEST(test_range_across_units),
+		TEST(test_hugetlbfs),
+		TEST(test_truncated_file_faults),
+		TEST(test_punched_hole_does_not_crash),
+		TEST(test_unmapped_private_memory_faults),
+		TEST(test_other_faults_are_the_programs),
+		TEST(test_refused_ranges),
+		TEST(test_file_shorter_than_mapping),
+		TEST(test_bus_addresses_are_never_reused),
+		TEST(test_unpin_of_other_addresses_does_nothing),
+		TEST(test_parallel_pins),
+		TEST(test_nothing_is_written_after_unpin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
