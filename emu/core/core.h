@@ -228,9 +228,6 @@ enum {
 	EMU_LOG_VARS = 0,              /* a ConnectX-6 Dx shows one VAR a function */
 };
 
-/* The word at the start of a VAR while nothing was rung: no queue has this index. */
-#define EMU_DOORBELL_IDLE UINT32_MAX
-
 struct emu_objs;                   /* object tables, obj.c */
 struct emu_engine;                 /* thread, bounce buffer, counters of back-off, engine.c */
 

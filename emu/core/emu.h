@@ -100,6 +100,9 @@ int emu_dev_bar_fd(const struct emu_dev *dev);
 /** Offset and length of the virtio doorbell area in the BAR, and the length of one VAR in it. */
 void emu_dev_doorbell_area(const struct emu_dev *dev, uint64_t *offset, uint64_t *length,
 		uint64_t *var_length);
+/* The word at the start of a VAR while nothing was rung: no queue has this index. A face writes it when
+ * it gives a VAR back. */
+#define EMU_DOORBELL_IDLE UINT32_MAX
 
 /* ---- accounting: one report for the process, over all its devices ---- */
 
