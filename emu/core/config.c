@@ -8,6 +8,8 @@
 
 #include "core.h"
 
+/* What of a key or value an error message repeats: its reason must still fit. */
+#define SHOWN "%.80s"
 #define CONFIG_KEYS "bdf, name, model, caps, wire, max_vqs, mac"
 
 enum {
@@ -225,8 +227,8 @@ set_item(struct emu_dev_config *cfg, char *item, char *err, size_t errlen)
 	size_t i;
 
 	if (val == NULL) {
-		snprintf(err, errlen, "device option '%s': allowed is KEY=VALUE with KEY one of "
-			CONFIG_KEYS, item);
+		snprintf(err, errlen, "device option '" SHOWN "': allowed is KEY=VALUE with KEY "
+			"one of " CONFIG_KEYS, item);
 		return -EINVAL;
 	}
 	*val++ = '\0';
@@ -236,11 +238,11 @@ set_item(struct emu_dev_config *cfg, char *item, char *err, size_t errlen)
 		allowed = keys[i].set(cfg, val);
 		if (allowed == NULL)
 			return 0;
-		snprintf(err, errlen, "device option %s=%s: %s", item, val, allowed);
+		snprintf(err, errlen, "device option %s=" SHOWN ": %s", item, val, allowed);
 		return -EINVAL;
 	}
-	snprintf(err, errlen, "device option %s=%s: no such key; allowed are " CONFIG_KEYS, item,
-		val);
+	snprintf(err, errlen, "device option " SHOWN "=" SHOWN ": no such key; allowed are "
+		CONFIG_KEYS, item, val);
 	return -EINVAL;
 }
 
@@ -263,7 +265,7 @@ emu_config_parse(struct emu_dev_config *cfg, const char *spec, char *err, size_t
 			return -EINVAL;
 	}
 	if (emu_caps_init(&caps, &new, why, sizeof(why)) != 0) {
-		snprintf(err, errlen, "device option caps=%s: %s", new.caps, why);
+		snprintf(err, errlen, "device option caps=" SHOWN ": %s", new.caps, why);
 		return -EINVAL;
 	}
 	*cfg = new;

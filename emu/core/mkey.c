@@ -129,7 +129,7 @@ add_umem(struct builder *b)
 	if (b->umem_off > umem->length || b->len > umem->length - b->umem_off)
 		return refuse(b, SYN_UMEM_RANGE);
 	at = umem->page_offset + b->umem_off;
-	/* The card finds a page by the start address: it must lie as deep in a page as the memory. */
+	/* The card finds a page by the start address: both must lie equally deep in a page. */
 	if (b->page_shift > umem->log_page_size)
 		return refuse(b, SYN_PAGE_SIZE);
 	if (((b->start ^ at) & ((UINT64_C(1) << b->page_shift) - 1)) != 0)

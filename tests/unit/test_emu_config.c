@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * emu/core: --device options, and what the capabilities say of them.
+ */
+#include <errno.h>
+
+#include "emu_fixture.h"
+
+#define DIM(a) (sizeof(a) / sizeof((a)[0]))
+
+static void
+must_parse(struct emu_dev_config *cfg, const char *spec)
+{
+	char err[256] = "";
+
+	if (emu_config_parse(cfg, spec, err, sizeof(err)) != 0)
+		fail_msg("%s", err);
+}
+
+static void
+defaults_number_the_devices(void **state)
+{
+	static const struct {
+		unsigned int index;
+		const char *bdf, *name;
+	} devs[] = {
+		{ 0, "0000:e1:00.2", "mlx5_0" },
+		{ 1, "0000:e1:00.3", "mlx5_1" },
+		{ 5, "0000:e1:00.7", "mlx5_5" },
+		{ 6, "0000:e1:01.0", "mlx5_6" },
+		{ 253, "0000:e1:1f.7", "mlx5_253" },
+		{ 254, "0000:e2:00.0", "mlx5_254" },
+	};
+	struct emu_dev_config cfg, other;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(devs); i++) {
+		emu_config_default(&cfg, devs[i].index);
+		assert_string_equal(cfg.bdf, devs[i].bdf);
+		assert_string_equal(cfg.name, devs[i].name);
+		assert_string_equal(cfg.model, "cx6dx");
+		assert_string_equal(cfg.caps, "");
+		assert_int_equal(cfg.wire, EMU_WIRE_LOOP);
+		assert_int_equal(cfg.max_vqs, 512);
+		/* Unicast, locally administered, and no other device's. */
+		assert_int_equal(cfg.mac[0] & 3, 2);
+		emu_config_default(&other, devs[i].index + 1);
+		assert_memory_not_equal(cfg.mac, other.mac, sizeof(cfg.mac));
+	}
+}
+
+static void
+every_key_is_taken(void **state)
+{
+	static const uint8_t mac[] = { 0x02, 0xab, 0xcd, 0x00, 0x01, 0xff };
+	struct emu_dev_config cfg;
+
+	(void)state;
+	emu_config_default(&cfg, 0);
+	must_parse(&cfg, "bdf=0001:0A:1f.7,name=card-0.a_b,model=cx6dx,"
+		"caps=-freeze_to_rdy_supported:+fixed_buffer_size,wire=null,max_vqs=33,"
+		"mac=02:AB:cd:00:01:ff");
+	assert_string_equal(cfg.bdf, "0001:0a:1f.7");
+	assert_string_equal(cfg.name, "card-0.a_b");
+	assert_string_equal(cfg.model, "cx6dx");
+	assert_string_equal(cfg.caps, "-freeze_to_rdy_supported:+fixed_buffer_size");
+	assert_int_equal(cfg.wire, EMU_WIRE_NULL);
+	assert_int_equal(cfg.max_vqs, 33);
+	assert_memory_equal(cfg.mac, mac, sizeof(mac));
+	/* Nothing named, nothing changed. */
+	must_parse(&cfg, "");
+	assert_int_equal(cfg.max_vqs, 33);
+	must_parse(&cfg, "wire=loop");
+	assert_int_equal(cfg.wire, EMU_WIRE_LOOP);
+	assert_int_equal(cfg.max_vqs, 33);
+}
+
+static void
+mac_follows_the_address_unless_given(void **state)
+{
+	static const uint8_t derived[] = { 0x02, 0x00, 0x01, 0x0a, 0x1f, 0x07 };
+	static const uint8_t given[] = { 0x02, 0, 0, 0, 0, 1 };
+	struct emu_dev_config cfg;
+
+	(void)state;
+	emu_config_default(&cfg, 0);
+	must_parse(&cfg, "bdf=0001:0a:1f.7");
+	assert_memory_equal(cfg.mac, derived, sizeof(derived));
+	must_parse(&cfg, "mac=02:00:00:00:00:01,bdf=0000:01:00.0");
+	assert_memory_equal(cfg.mac, given, sizeof(given));
+}
+
+static void
+errors_name_key_value_and_what_is_allowed(void **state)
+{
+	static const struct {
+		const char *spec, *says[3];
+	} bad[] = {
+		{ "speed=1", { "speed", "1", "bdf, name, model, caps, wire, max_vqs, mac" } },
+		{ "loop", { "loop", "KEY=VALUE", "wire" } },
+		{ "wire=loop,", { "''", "KEY=VALUE", "wire" } },
+		{ "=x", { "=x", "no such key", "wire" } },
+		{ "wire=tap:emu0", { "wire", "tap:emu0", "loop, null" } },
+		{ "wire=", { "wire=", "allowed", "loop, null" } },
+		{ "model=cx7", { "model", "cx7", "cx6dx" } },
+		{ "max_vqs=0", { "max_vqs", "0", "1 to 65535" } },
+		{ "max_vqs=65536", { "max_vqs", "65536", "1 to 65535" } },
+		{ "max_vqs=-1", { "max_vqs", "-1", "1 to 65535" } },
+		{ "max_vqs=9x", { "max_vqs", "9x", "1 to 65535" } },
+		{ "max_vqs=99999999999999999999", { "max_vqs", "9999", "1 to 65535" } },
+		{ "bdf=e1:00.2", { "bdf", "e1:00.2", "DDDD:BB:DD.F" } },
+		{ "bdf=0000:e1:20.0", { "bdf", "0000:e1:20.0", "DDDD:BB:DD.F" } },
+		{ "bdf=0000:e1:00.8", { "bdf", "0000:e1:00.8", "DDDD:BB:DD.F" } },
+		{ "bdf=0000:e1:00.22", { "bdf", "0000:e1:00.22", "DDDD:BB:DD.F" } },
+		{ "name=", { "name", "allowed", "letters" } },
+		{ "name=../x", { "name", "../x", "letters" } },
+		{ "name=a/b", { "name", "a/b", "letters" } },
+		{ "mac=02:00:00:00:00", { "mac", "02:00:00:00:00", "XX:XX:XX:XX:XX:XX" } },
+		{ "mac=03:00:00:00:00:01", { "mac", "03:00", "unicast" } },
+		{ "mac=00:00:00:00:00:00", { "mac", "00:00", "unicast" } },
+		{ "caps=freeze_to_rdy_supported", { "caps", "freeze_to_rdy_supported", "+" } },
+		{ "caps=-no_such_thing", { "caps", "no_such_thing", "no capability" } },
+		{ "caps=+tx_csum:-nope", { "caps", "nope", "no capability" } },
+		{ "caps=+max_num_virtio_queues", { "max_num_virtio_q", "24 bits", "allowed" } },
+		{ "caps=+", { "caps", "''", "no capability" } },
+	};
+	struct emu_dev_config cfg, before;
+	char err[256];
+	size_t i, j;
+
+	(void)state;
+	emu_config_default(&cfg, 0);
+	before = cfg;
+	for (i = 0; i < DIM(bad); i++) {
+		err[0] = '\0';
+		assert_int_equal(emu_config_parse(&cfg, bad[i].spec, err, sizeof(err)), -EINVAL);
+		assert_null(strchr(err, '\n'));
+		for (j = 0; j < DIM(bad[i].says); j++) {
+			if (strstr(err, bad[i].says[j]) == NULL)
+				fail_msg("'%s' does not say '%s'", err, bad[i].says[j]);
+		}
+		/* What came before the error is not taken either. */
+		assert_memory_equal(&cfg, &before, sizeof(cfg));
+	}
+}
+
+static void
+options_that_are_too_long_are_refused(void **state)
+{
+	struct emu_dev_config cfg;
+	char spec[4096], err[256];
+
+	(void)state;
+	emu_config_default(&cfg, 0);
+	memset(spec, 'x', sizeof(spec) - 1);
+	spec[sizeof(spec) - 1] = '\0';
+	assert_int_equal(emu_config_parse(&cfg, spec, err, sizeof(err)), -EINVAL);
+	memcpy(spec, "caps=", 5);
+	spec[5 + sizeof(cfg.caps)] = '\0';
+	assert_int_equal(emu_config_parse(&cfg, spec, err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "511"));
+	memcpy(spec, "name=", 5);
+	spec[5 + sizeof(cfg.name)] = '\0';
+	assert_int_equal(emu_config_parse(&cfg, spec, err, sizeof(err)), -EINVAL);
+}
+
+/* ---- capabilities, as a driver reads them ---- */
+
+static const uint8_t *
+must_query(struct fixture *fx, unsigned int op_mod)
+{
+	cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
+	PRM_SET(query_hca_cap_in, fx->in, op_mod, op_mod);
+	assert_int_equal(cmd_run(fx, PRM_BYTES(query_hca_cap_in), PRM_BYTES(query_hca_cap_out)), 0);
+	return PRM_ADDR(query_hca_cap_out, fx->out, capability);
+}
+
+static void
+capabilities_say_what_the_device_does(void **state)
+{
+	struct fixture *fx = fixture_new("max_vqs=34");
+	uint64_t offset, length, var, types;
+	const uint8_t *cap;
+
+	(void)state;
+	cap = must_query(fx, MLX5_HCA_CAP_GENERAL | MLX5_HCA_CAP_OPMOD_CUR);
+	types = PRM_GET(cmd_hca_cap, cap, general_obj_types);
+	assert_true(types & UINT64_C(1) << MLX5_OBJ_TYPE_VIRTIO_NET_Q);
+	assert_true(types & UINT64_C(1) << MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS);
+	assert_int_equal(PRM_GET(cmd_hca_cap, cap, null_mkey), 1);
+
+	cap = must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, max_num_virtio_queues), 34);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, virtio_queue_type),
+		1 << MLX5_VIRTQ_TYPE_SPLIT);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 0);
+	/* The doorbell area as Linux computes it is where the BAR has it. */
+	emu_dev_doorbell_area(fx->dev, &offset, &length, &var);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, doorbell_bar_offset), offset);
+	assert_int_equal(4096 << PRM_GET(virtio_emulation_cap, cap, log_doorbell_bar_size), length);
+	assert_int_equal(1 << PRM_GET(virtio_emulation_cap, cap, log_doorbell_stride), var);
+	fixture_free(fx);
+}
+
+static void
+current_capabilities_are_the_maximum(void **state)
+{
+	struct fixture *fx = fixture_new("");
+	uint8_t cur[4096];
+
+	(void)state;
+	memcpy(cur, must_query(fx, MLX5_HCA_CAP_GENERAL | MLX5_HCA_CAP_OPMOD_CUR), sizeof(cur));
+	assert_memory_equal(cur, must_query(fx, MLX5_HCA_CAP_GENERAL), sizeof(cur));
+	memcpy(cur, must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR),
+		sizeof(cur));
+	assert_memory_equal(cur, must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION), sizeof(cur));
+	fixture_free(fx);
+}
+
+static void
+pages_that_the_device_does_not_have_are_refused(void **state)
+{
+	static const unsigned int absent[] = { 0x1 << 1, 0x7 << 1 | 1, 0x20 << 1 | 1, 0xfffe };
+	struct fixture *fx = fixture_new("");
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(absent); i++) {
+		cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
+		PRM_SET(query_hca_cap_in, fx->in, op_mod, absent[i]);
+		assert_int_equal(cmd_run(fx, PRM_BYTES(query_hca_cap_in),
+			PRM_BYTES(query_hca_cap_out)), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	}
+	cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
+	PRM_SET(query_hca_cap_in, fx->in, other_function, 1);
+	assert_int_equal(cmd_run(fx, PRM_BYTES(query_hca_cap_in), PRM_BYTES(query_hca_cap_out)),
+		MLX5_CMD_STAT_BAD_PARAM_ERR);
+	fixture_free(fx);
+}
+
+static void
+caps_adds_and_removes_in_either_page(void **state)
+{
+	struct fixture *fx = fixture_new("caps=+tx_csum:-freeze_to_rdy_supported:"
+		"-umem_1_buffer_param_b:+fixed_buffer_size:-null_mkey:-log_max_qp");
+	const uint8_t *cap;
+
+	(void)state;
+	cap = must_query(fx, MLX5_HCA_CAP_GENERAL | MLX5_HCA_CAP_OPMOD_CUR);
+	assert_int_equal(PRM_GET(cmd_hca_cap, cap, fixed_buffer_size), 1);
+	assert_int_equal(PRM_GET(cmd_hca_cap, cap, null_mkey), 0);
+	assert_int_equal(PRM_GET(cmd_hca_cap, cap, log_max_qp), 0);
+	assert_int_not_equal(PRM_GET(cmd_hca_cap, cap, log_max_cq), 0);
+	cap = must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, rx_csum), 0);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 0);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, umem_1_buffer_param_b), 0);
+	assert_int_not_equal(PRM_GET(virtio_emulation_cap, cap, umem_1_buffer_param_a), 0);
+	fixture_free(fx);
+}
+
+static void
+device_with_bad_caps_is_not_created(void **state)
+{
+	struct emu_dev_config cfg;
+	struct emu_dev *dev = NULL;
+
+	(void)state;
+	emu_config_default(&cfg, 0);
+	strcpy(cfg.caps, "-nonsense");
+	assert_int_equal(emu_dev_create(&cfg, NULL, NULL, NULL, NULL, &dev), -EINVAL);
+	assert_null(dev);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_number_the_devices),
+		cmocka_unit_test(every_key_is_taken),
+		cmocka_unit_test(mac_follows_the_address_unless_given),
+		cmocka_unit_test(errors_name_key_value_and_what_is_allowed),
+		cmocka_unit_test(options_that_are_too_long_are_refused),
+		cmocka_unit_test(capabilities_say_what_the_device_does),
+		cmocka_unit_test(current_capabilities_are_the_maximum),
+		cmocka_unit_test(pages_that_the_device_does_not_have_are_refused),
+		cmocka_unit_test(caps_adds_and_removes_in_either_page),
+		cmocka_unit_test(device_with_bad_caps_is_not_created),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
