@@ -61,7 +61,7 @@ create_umem(struct emu_dev *dev, struct emu_cmd *c)
 
 	if (PRM_GET(umem, ctx, ats) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_ATS);
-	if (page_offset >> shift != 0)
+	if ((uint64_t)page_offset >> shift != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_PAGE_OFFSET);
 	status = check_pages(c, ctx, npages, shift);
 	if (status != MLX5_CMD_STAT_OK)

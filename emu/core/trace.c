@@ -33,8 +33,9 @@ static void
 print_mailbox(FILE *f, const char *name, const struct prm_layout *layout, const void *p, size_t len)
 {
 	fprintf(f, " %s:", name);
+	/* Fields are read as whole words: a mailbox of any other length loses its tail here. */
 	if (layout != NULL)
-		prm_print(f, layout, p, len);
+		prm_print(f, layout, p, len - len % sizeof(uint32_t));
 }
 
 static void

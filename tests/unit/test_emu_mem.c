@@ -996,6 +996,14 @@ create_umem_refuses_what_is_wrong(void **state)
 	PRM_SET(umem, ctx, num_of_mtt, UINT64_MAX);
 	assert_int_equal(cmd_run(fx, PRM_BYTES(create_umem_in) + 16, PRM_BYTES(create_umem_out)),
 		MLX5_CMD_STAT_BAD_INP_LEN_ERR);
+	/* The largest page that the field can say is fine, where an address is a multiple of it. */
+	umem_begin(fx, 43, UINT32_MAX, pages + 1, 1);
+	assert_int_equal(umem_run(fx), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	PRM_SET_AT(umem, ctx, mtt, 0, UINT64_C(1) << 43);
+	assert_int_equal(umem_run(fx), 0);
+	assert_int_equal(report_number("alive.by_type.umem"), alive + 1);
+	assert_int_equal(destroy(fx, MLX5_CMD_OP_DESTROY_UMEM, 0,
+		PRM_GET(create_umem_out, fx->out, umem_id)), 0);
 	assert_int_equal(report_number("alive.by_type.umem"), alive);
 	assert_int_equal(destroy(fx, MLX5_CMD_OP_DESTROY_UMEM, 0, 1), MLX5_CMD_STAT_BAD_RES_ERR);
 }
