@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where every frame of a sending queue ended: the ledger behind "sent, received, corrupt, lost,
+ * duplicated".
+ *
+ * States of a frame and their one-way changes (but for the two arrivals after being given up):
+ *
+ *   sent ------------------------------> received     it arrived, whole or corrupt
+ *     |--- device stopped -------------> in_blackout  it was on its way at a virtio reset
+ *     |--- overtaken, or taken and late -> lost
+ *   in_blackout, lost --- it arrives --> received     the network had it after all
+ *   received --- it arrives -----------> duplicated   (a count, the frame stays received)
+ *
+ * "Overtaken": a later frame of the same flow has arrived, and flows keep their order. At all times
+ * sent = received + corrupt_known + in_blackout + lost + outstanding, summed over the queues of a run.
+ *
+ * Owned by one thread; the totals alone may be read by others (relaxed atomics).
+ */
+#ifndef TEST_VDPA_ACCOUNT_H
+#define TEST_VDPA_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frame.h"
+
+/* Frames whose fate is remembered, per queue. Far above what may be outstanding at once. */
+#define ACCOUNT_WINDOW 4096
+
+struct account_totals {
+	uint64_t sent;
+	uint64_t received;	/* verified, each frame once */
+	uint64_t corrupt;	/* changed frames, known or not, and changes to withdrawn memory */
+	uint64_t lost;
+	uint64_t duplicated;
+	uint64_t in_blackout;
+	uint64_t foreign;
+};
+
+enum account_state { ACCOUNT_NONE, ACCOUNT_SENT, ACCOUNT_ARRIVED, ACCOUNT_BLACKOUT, ACCOUNT_LOST };
+
+struct account_entry {
+	uint64_t seq;
+	uint64_t since_ns;	/* when the device took it */
+	uint8_t state;		/* enum account_state */
+	bool taken;		/* the device gave the buffer back: it has the frame */
+};
+
+struct account {
+	struct account_totals *totals;	/* shared by the queues of a run */
+	struct account_entry *win;	/* seq % ACCOUNT_WINDOW */
+	uint64_t next_seq;
+	uint64_t oldest;		/* every frame below it has met its fate */
+	uint64_t flow_top[FRAME_FLOWS];	/* highest seq that arrived, + 1 */
+	uint32_t outstanding;
+};
+
+/** Returns 0 or -ENOMEM. */
+int account_init(struct account *a, struct account_totals *totals);
+void account_fini(struct account *a);
+
+/** Number of the next frame, which account_sent() will enter. */
+static inline uint64_t
+account_next(const struct account *a)
+{
+	return a->next_seq;
+}
+
+/** Enter the next frame as sent. */
+void account_sent(struct account *a);
+/** The device has taken the frame from the guest. */
+void account_taken(struct account *a, uint64_t seq, uint64_t now_ns);
+
+/**
+ * A frame that bears @p seq arrived; @p whole says whether all its bytes were right.
+ * Returns false if no such frame was ever sent, which counts as corrupt.
+ */
+bool account_arrived(struct account *a, uint64_t seq, bool whole);
+
+/** Give up on frames that were overtaken, or taken longer than @p limit_ns ago. */
+void account_expire(struct account *a, uint64_t now_ns, uint64_t limit_ns);
+/** The device was stopped: settle the fate of all outstanding frames. */
+void account_stopped(struct account *a);
+
+/** Add to a total that other threads read. */
+static inline void
+account_add(uint64_t *total, int64_t n)
+{
+	__atomic_store_n(total, *total + n, __ATOMIC_RELAXED);
+}
+
+/** Copy the totals from any thread. */
+void account_read(const struct account_totals *from, struct account_totals *to);
+
+#endif /* TEST_VDPA_ACCOUNT_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The benchmarks: a guest under traffic that is reset again and again, and what that cost.
+ *
+ * Owns: the guest, its memory and the session while a benchmark runs. Main thread.
+ */
+#ifndef TEST_VDPA_BENCH_H
+#define TEST_VDPA_BENCH_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "account.h"
+#include "args.h"
+#include "stats.h"
+
+struct bench;
+
+/* A benchmark: what it does around the resets that all of them share. */
+struct bench_kind {
+	const char *name;
+	/* Get what the next reset brings, under traffic. Returns 0, or a negative errno with a line in
+	 * the result. May be NULL, like the next one. */
+	int (*prepare)(struct bench *b, uint32_t iteration);
+	/* Traffic flows again: deal with what the reset left. */
+	void (*retire)(struct bench *b);
+	/* The memory is another one afterwards: the old is withdrawn from the device, and watched. */
+	bool withdraws;
+};
+
+struct bench_result {
+	uint32_t iterations;		/* that were completed; all else covers them */
+	struct series close_us, conf_us, blackout_us;
+	bool counted;			/* the process has counters; without, the next five mean nothing */
+	struct series commands_close, commands_conf, commands_background;
+	struct series pinned_bytes;
+	uint64_t dma_faults;
+	struct account_totals packets;
+	char failed[288];		/* why the run ended early; empty: it did not */
+};
+
+/** By name; NULL if there is none. */
+const struct bench_kind *bench_find(const char *name);
+/** All names, comma separated. */
+void bench_names(char *buf, size_t len);
+
+/**
+ * Run a benchmark against the vhost-user back-end at @p path. @p cpus: where a guest without an lcore of
+ * its own may run.
+ * Returns 0: it ran, @p res is good (and says whether it failed);
+ * -EINVAL: the arguments do not fit the device, res->failed says how; nothing ran.
+ */
+int bench_run(const struct args *args, const char *path, const cpu_set_t *cpus,
+		struct bench_result *res);
+void bench_result_free(struct bench_result *res);
+
+/** Whether the run is a success: it did not fail, and no packet was harmed. */
+bool bench_succeeded(const struct bench_result *res);
+
+#endif /* TEST_VDPA_BENCH_H */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <dlfcn.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "counters.h"
+
+typedef const char *(*counters_fn)(void);
+
+static counters_fn
+find(void)
+{
+	/* A data pointer into a function pointer, as POSIX has it for dlsym(). */
+	void *sym = dlsym(RTLD_DEFAULT, "mlx5_emu_counters_json");
+	counters_fn fn;
+
+	memcpy(&fn, &sym, sizeof(fn));
+	return fn;
+}
+
+bool
+counters_present(void)
+{
+	return find() != NULL;
+}
+
+char *
+counters_snapshot(void)
+{
+	counters_fn fn = find();
+	const char *now = fn ? fn() : NULL;
+
+	/* The text is only good until the next call. */
+	return now ? strdup(now) : NULL;
+}
+
+static int
+get(struct json_object *root, const char *object, const char *key, uint64_t *value)
+{
+	struct json_object *o, *v;
+
+	if (!json_object_object_get_ex(root, object, &o) || !json_object_object_get_ex(o, key, &v))
+		return -ENODATA;
+	*value = json_object_get_uint64(v);
+	return 0;
+}
+
+int
+counters_read(const char *snapshot, struct counters *c)
+{
+	struct json_object *root = snapshot ? json_tokener_parse(snapshot) : NULL;
+	int ret = -ENODATA;
+
+	if (root == NULL)
+		return ret;
+	if (get(root, "commands", "total", &c->commands) == 0 &&
+			get(root, "pins", "bytes_total", &c->pinned_bytes) == 0 &&
+			get(root, "dma", "faults", &c->dma_faults) == 0)
+		ret = 0;
+	json_object_put(root);
+	return ret;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The guest: a thread that runs the virtio-net driver (net.h) at a steady pace.
+ *
+ * It sends pps frames a second, in bursts, and looks at its rings at least every GUEST_TICK_NS while
+ * frames are on their way; in between it sleeps, since cores may be few. That tick is the resolution
+ * of every time it reports.
+ *
+ * Paused, the caller may use guest->net; running, it is the thread's, which works on it under guest->lock.
+ * All functions are for the thread that created the guest.
+ */
+#ifndef TEST_VDPA_GUEST_H
+#define TEST_VDPA_GUEST_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net.h"
+
+#define GUEST_TICK_NS (100 * 1000)
+
+enum guest_want { GUEST_PAUSED, GUEST_RUNNING, GUEST_GONE };
+
+struct guest {
+	struct net net;
+	uint32_t pps;
+	int ctl_fd;			/* wakes a paused thread when want has changed */
+	pthread_mutex_t lock;		/* net, want, drain and the pace */
+	enum guest_want want;
+	bool drain;			/* send nothing new */
+	bool broken;			/* atomic: net.fault says why; the thread has paused itself */
+	uint64_t first_rx_ns;		/* atomic: since guest_resume(), 0: nothing yet */
+	uint64_t last_rx_ns;		/* atomic */
+	uint64_t last_ns;		/* when credit was given last; 0: pace starts anew */
+	double credit;			/* frames it may send now */
+	bool on_lcore;
+	unsigned int lcore;
+	pthread_t thread;
+	struct pollfd *fds;		/* of the thread: the receive rings' call eventfds */
+	cpu_set_t cpus;			/* of a thread that is no lcore: EAL has pinned its creator */
+};
+
+/**
+ * Create a guest, paused, without memory (net_bind()). Its thread is the first worker lcore, or a
+ * thread of its own on @p cpus where EAL has none. Returns 0 or a negative errno.
+ */
+int guest_create(struct guest *g, const struct net_cfg *cfg, const struct layout *layout, uint32_t pps,
+		const cpu_set_t *cpus);
+/** End the thread and free everything. */
+void guest_destroy(struct guest *g);
+
+/** Let it run. Forgets the first frame seen. */
+void guest_resume(struct guest *g);
+/** Returns once the thread touches neither rings nor memory. */
+void guest_pause(struct guest *g);
+
+/** Send nothing new and wait up to @p timeout_ns for what is on its way. Returns whether all came back. */
+bool guest_drain(struct guest *g, uint64_t timeout_ns);
+
+/** Pairs that may send from now on: the first @p pairs. */
+void guest_set_active(struct guest *g, uint16_t pairs);
+
+/** When the first frame since guest_resume(), and the last of all, were seen; 0: none. */
+uint64_t guest_first_rx(const struct guest *g);
+uint64_t guest_last_rx(const struct guest *g);
+/** Whether the device broke the rings; guest->net.fault says how. */
+bool guest_broken(const struct guest *g);
+
+#endif /* TEST_VDPA_GUEST_H */

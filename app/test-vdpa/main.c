@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * dpdk-test-vdpa: find the device, serve it on a vhost-user socket, be its guest, report.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <rte_vdpa.h>
+#include <rte_version.h>
+
+#include "args.h"
+#include "backend.h"
+#include "bench.h"
+#include "fe.h"
+#include "report.h"
+#include "vdpa_list.h"
+
+#define PROGRAM "dpdk-test-vdpa"
+#define MAX_LISTED 16
+
+enum { EXIT_USAGE = 2 };	/* beside EXIT_SUCCESS and EXIT_FAILURE */
+
+struct program {
+	struct args args;
+	FILE *json;
+	cpu_set_t cpus;		/* before EAL pins this thread */
+};
+
+static int
+complain(int status, const char *what)
+{
+	fprintf(stderr, PROGRAM ": %s\n", what);
+	return status;
+}
+
+static void
+on_signal(int signum)
+{
+	(void)signum;
+	if (fe_interrupted())
+		_exit(EXIT_FAILURE);	/* asked twice: the orderly way out hangs */
+	fe_interrupt();
+}
+
+static void
+catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+}
+
+/* ---- the device ---- */
+
+static void
+list_names(char *buf, size_t len)
+{
+	struct rte_vdpa_device *devs[MAX_LISTED];
+	unsigned int n = vdpa_list(devs, MAX_LISTED), i;
+	size_t at = snprintf(buf, len, "%s", n ? "" : "none");
+
+	for (i = 0; i < n && i < MAX_LISTED && at < len; i++)
+		at += snprintf(buf + at, len - at, "%s%s", i ? ", " : "", vdpa_list_name(devs[i]));
+}
+
+/* The device to test. Returns NULL after one line to stderr. */
+static struct rte_vdpa_device *
+find_device(const char *name)
+{
+	struct rte_vdpa_device *dev = NULL;
+	char names[512], line[640];
+	unsigned int n = vdpa_list(&dev, 1);
+
+	if (name == NULL && n == 1)
+		return dev;
+	list_names(names, sizeof(names));
+	if (name != NULL) {
+		dev = rte_vdpa_find_device_by_name(name);
+		if (dev != NULL)
+			return dev;
+		snprintf(line, sizeof(line), "--device %s: no such vDPA device; there are: %s", name,
+				names);
+	} else if (n == 0) {
+		snprintf(line, sizeof(line),
+				"--device: there is no vDPA device (EAL probes them by --vdev or -a)");
+	} else {
+		snprintf(line, sizeof(line), "--device is missing: one of %s", names);
+	}
+	complain(EXIT_USAGE, line);
+	return NULL;
+}
+
+/* ---- a run ---- */
+
+static int
+report(const struct program *p, const struct bench_result *res, const char *device,
+		const char *driver)
+{
+	const struct report r = { .args = &p->args, .res = res, .device = device, .driver = driver };
+	char line[320];
+	int ret = 0;
+
+	report_table(&r, stdout);
+	fflush(stdout);
+	if (p->json != NULL)
+		ret = report_json(&r, p->json);
+	if (ret != 0) {
+		snprintf(line, sizeof(line), "--json %s: %s", p->args.json, strerror(-ret));
+		return complain(EXIT_FAILURE, line);
+	}
+	return bench_succeeded(res) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
+run(const struct program *p, const char *path, const char *device, const char *driver)
+{
+	struct bench_result res;
+	int status;
+
+	if (bench_run(&p->args, path, &p->cpus, &res) != 0)
+		status = complain(EXIT_USAGE, res.failed);
+	else
+		status = report(p, &res, device, driver);
+	bench_result_free(&res);
+	return status;
+}
+
+/* Serve the device and be its guest. @stuck: nothing may be taken down. */
+static int
+run_device(const struct program *p, bool *stuck)
+{
+	struct rte_vdpa_device *dev = find_device(p->args.device);
+	struct rte_device *rdev;
+	struct backend backend;
+	char err[256];
+	int status;
+
+	if (dev == NULL)
+		return EXIT_USAGE;
+	rdev = rte_vdpa_get_rte_device(dev);
+	if (backend_start(&backend, dev, err, sizeof(err)) != 0)
+		return complain(EXIT_FAILURE, err);
+	status = run(p, backend.path, rte_dev_name(rdev), rte_driver_name(rte_dev_driver(rdev)));
+	if (!backend_stop(&backend)) {
+		*stuck = true;
+		return complain(EXIT_FAILURE, "the driver does not let go of the connection");
+	}
+	return status;
+}
+
+/* ---- the command line ---- */
+
+/* Where EAL's arguments end: the index of "--", or argc. */
+static int
+eal_argc(int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--") == 0)
+			return i;
+	return argc;
+}
+
+/* Without "--", the two options that need no EAL. */
+static bool
+asks(int argc, char **argv, const char *option)
+{
+	return argc == 2 && strcmp(argv[1], option) == 0;
+}
+
+static int
+parse(struct program *p, int argc, char **argv)
+{
+	int eal = eal_argc(argc, argv);
+	char err[256];
+
+	if (asks(argc, argv, "--help") || asks(argc, argv, "-h")) {
+		p->args.help = true;
+		return 0;
+	}
+	if (asks(argc, argv, "--version")) {
+		p->args.version = true;
+		return 0;
+	}
+	/* What stands at the place of "--" is skipped like a program's name. */
+	if (args_parse(&p->args, argc > eal ? argc - eal : 1, argv + (argc > eal ? eal : 0),
+				err, sizeof(err)) != 0) {
+		complain(EXIT_USAGE, err);
+		return -EINVAL;
+	}
+	if (p->args.json != NULL && !p->args.help && !p->args.version) {
+		p->json = fopen(p->args.json, "we");
+		if (p->json == NULL) {
+			snprintf(err, sizeof(err), "--json %s: %s", p->args.json, strerror(errno));
+			complain(EXIT_USAGE, err);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* The vhost library tells of every message; unless asked, only hear its complaints. */
+static void
+quieten(int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc; i++)
+		if (strncmp(argv[i], "--log-level", strlen("--log-level")) == 0)
+			return;
+	rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_WARNING);
+}
+
+static int
+start_eal(int argc, char **argv)
+{
+	int eal = eal_argc(argc, argv);
+	char line[128];
+
+	quieten(eal, argv);
+	if (rte_eal_init(eal, argv) >= 0)
+		return 0;
+	snprintf(line, sizeof(line), "EAL does not start: %s", rte_strerror(rte_errno));
+	complain(EXIT_FAILURE, line);
+	return -EIO;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct program p = { .json = NULL };
+	bool stuck = false;
+	int status;
+
+	if (parse(&p, argc, argv) != 0)
+		return EXIT_USAGE;
+	if (p.args.help) {
+		args_usage(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (p.args.version) {
+		printf(PROGRAM " %s, %s\n", MLX5_PERSIST_VERSION, rte_version());
+		return EXIT_SUCCESS;
+	}
+	sched_getaffinity(0, sizeof(p.cpus), &p.cpus);
+	if (start_eal(argc, argv) != 0)
+		return EXIT_FAILURE;
+	catch_signals();
+	if (p.args.socket != NULL)
+		status = run(&p, p.args.socket, p.args.socket, NULL);
+	else
+		status = run_device(&p, &stuck);
+	if (p.json != NULL)
+		fclose(p.json);
+	/* A driver that is stuck may still use what a cleanup would take away. */
+	if (!stuck)
+		rte_eal_cleanup();
+	return status;
+}

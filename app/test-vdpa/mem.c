@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+#define KIB 1024u
+
+uint64_t
+mem_hugepage_bytes(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	if (f == NULL)
+		return 0;
+	while (kib == 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "Hugepagesize: %llu kB", &kib) != 1)
+			kib = 0;
+	fclose(f);
+	return kib * KIB;
+}
+
+static struct mem *
+mem_alloc(const struct layout *layout, enum mem_backing backing)
+{
+	struct mem *m = calloc(1, sizeof(*m));
+	unsigned int i;
+
+	if (m == NULL)
+		return NULL;
+	m->layout = layout;
+	m->backing = backing;
+	for (i = 0; i < LAYOUT_MAX_FILES; i++)
+		m->file[i].fd = -1;
+	return m;
+}
+
+void
+mem_destroy(struct mem *m)
+{
+	unsigned int i;
+
+	if (m == NULL)
+		return;
+	for (i = 0; i < LAYOUT_MAX_FILES; i++) {
+		if (m->file[i].base != NULL)
+			munmap(m->file[i].base, m->file[i].bytes);
+		if (m->file[i].fd >= 0)
+			close(m->file[i].fd);
+	}
+	free(m);
+}
+
+static int
+file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes)
+{
+	f->fd = memfd_create("guest-memory", MFD_CLOEXEC |
+			(backing == MEM_HUGETLBFS ? MFD_HUGETLB : 0));
+	if (f->fd < 0 || ftruncate(f->fd, bytes) != 0)
+		return -errno;
+	/* Unlike MAP_POPULATE, this says so when there is not enough. */
+	return fallocate(f->fd, 0, 0, bytes) == 0 ? 0 : -errno;
+}
+
+static int
+file_map(struct mem_file *f, uint64_t bytes)
+{
+	void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, f->fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	f->base = base;
+	f->bytes = bytes;
+	return 0;
+}
+
+static void
+explain(enum mem_backing backing, uint64_t bytes, int ret, char *err, size_t errlen)
+{
+	snprintf(err, errlen, "guest memory: cannot get %llu MiB from %s: %s%s",
+			(unsigned long long)(bytes >> 20),
+			backing == MEM_HUGETLBFS ? "hugetlbfs" : "memfd", strerror(-ret),
+			backing == MEM_HUGETLBFS ? " (see HugePages_Free in /proc/meminfo)" : "");
+}
+
+int
+mem_create(struct mem **m, const struct layout *layout, enum mem_backing backing,
+		char *err, size_t errlen)
+{
+	struct mem *new = mem_alloc(layout, backing);
+	int ret = new ? 0 : -ENOMEM;
+	unsigned int i;
+
+	for (i = 0; ret == 0 && i < layout->nfiles; i++) {
+		ret = file_create(&new->file[i], backing, layout->file_bytes[i]);
+		if (ret == 0)
+			ret = file_map(&new->file[i], layout->file_bytes[i]);
+	}
+	if (ret != 0) {
+		explain(backing, layout->cfg.bytes, ret, err, errlen);
+		mem_destroy(new);
+		return ret;
+	}
+	*m = new;
+	return 0;
+}
+
+int
+mem_map_again(struct mem **m, const struct mem *of, char *err, size_t errlen)
+{
+	struct mem *new = mem_alloc(of->layout, of->backing);
+	int ret = new ? 0 : -ENOMEM;
+	unsigned int i;
+
+	for (i = 0; ret == 0 && i < of->layout->nfiles; i++) {
+		new->file[i].fd = fcntl(of->file[i].fd, F_DUPFD_CLOEXEC, 0);
+		ret = new->file[i].fd < 0 ? -errno : file_map(&new->file[i], of->file[i].bytes);
+	}
+	if (ret != 0) {
+		explain(of->backing, of->layout->cfg.bytes, ret, err, errlen);
+		mem_destroy(new);
+		return ret;
+	}
+	*m = new;
+	return 0;
+}
+
+void *
+mem_ptr(const struct mem *m, uint64_t gpa)
+{
+	const struct layout_span *s = m->layout->span;
+
+	while (gpa - s->gpa >= s->bytes)
+		s++;
+	return m->file[s->file].base + s->file_off + (gpa - s->gpa);
+}
+
+void
+mem_table(const struct mem *m, const struct layout_slices *slices, struct vu_mem_table *table)
+{
+	unsigned int i;
+
+	table->n = slices->n;
+	for (i = 0; i < slices->n; i++) {
+		const struct layout_slice *s = &slices->s[i];
+
+		table->region[i] = (struct vu_region){
+			.gpa = s->gpa, .bytes = s->bytes, .mmap_off = s->file_off,
+			.uaddr = (uintptr_t)m->file[s->file].base + s->file_off,
+		};
+		table->fd[i] = m->file[s->file].fd;
+	}
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest memory: the files behind a layout, and one mapping of them in this process.
+ *
+ * Like a VMM's: shared files whose descriptors go to the back-end in the memory table, mapped here at
+ * the userspace addresses that the table names. All pages are present from the start, as in a guest
+ * that has touched its memory, so that no measurement contains their first touch.
+ * A struct mem does not change once made: memory at other addresses is a second struct mem.
+ * No locks, any thread.
+ */
+#ifndef TEST_VDPA_MEM_H
+#define TEST_VDPA_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "msg.h"
+
+enum mem_backing { MEM_MEMFD, MEM_HUGETLBFS };
+
+struct mem_file {
+	int fd;
+	uint8_t *base;
+	uint64_t bytes;
+};
+
+struct mem {
+	const struct layout *layout;
+	enum mem_backing backing;
+	struct mem_file file[LAYOUT_MAX_FILES];
+};
+
+/** Size of the default hugepage, which MEM_HUGETLBFS is made of; 0 if the kernel has none. */
+uint64_t mem_hugepage_bytes(void);
+
+/**
+ * New files and a mapping, zeroed. @p layout outlives it.
+ * Returns 0, or a negative errno with one line in @p err.
+ */
+int mem_create(struct mem **m, const struct layout *layout, enum mem_backing backing,
+		char *err, size_t errlen);
+
+/** The same files, mapped at other addresses than @p of. Returns 0 or as mem_create(). */
+int mem_map_again(struct mem **m, const struct mem *of, char *err, size_t errlen);
+
+/** Unmap, and close the files. NULL is fine. */
+void mem_destroy(struct mem *m);
+
+/** Where guest address @p gpa is mapped. It must lie in a span of the layout. */
+void *mem_ptr(const struct mem *m, uint64_t gpa);
+
+/** The memory table for a set of slices. Descriptors stay owned by @p m. */
+void mem_table(const struct mem *m, const struct layout_slices *slices, struct vu_mem_table *table);
+
+#endif /* TEST_VDPA_MEM_H */

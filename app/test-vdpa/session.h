@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a VMM says over vhost-user for a virtio-net device, in the order in which QEMU 7.2 and 8 say it:
+ *
+ *   session_open    GET_FEATURES, GET/SET_PROTOCOL_FEATURES, SET_OWNER, GET_QUEUE_NUM, GET_CONFIG
+ *   session_setup   SET_STATUS ACKNOWLEDGE, DRIVER; SET_FEATURES; SET_STATUS FEATURES_OK, read back;
+ *                   SET_MEM_TABLE; for each ring NUM, BASE, ADDR, KICK, CALL; enable the rings
+ *   session_go      SET_STATUS DRIVER_OK, then GET_FEATURES as a barrier
+ *   session_late    enable the rings that were left out
+ *   session_stop    GET_VRING_BASE for each ring
+ *   session_reset   SET_STATUS 0
+ *
+ * STATUS, MQ, REPLY_ACK and CONFIG are negotiated if offered. Without STATUS the rings are enabled by
+ * session_go(), since that is what makes such a device start.
+ *
+ * Owns: the connection and what was negotiated over it. Main thread. Errors: a negative errno, one
+ * line in err.
+ */
+#ifndef TEST_VDPA_SESSION_H
+#define TEST_VDPA_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "args.h"
+#include "fe.h"
+#include "guest.h"
+
+struct session {
+	struct fe fe;
+	const struct args *args;
+	uint64_t offered;	/* virtio features */
+	uint64_t features;	/* negotiated */
+	uint8_t status;
+	char err[256];
+};
+
+/** Connect and negotiate. -ENOTSUP: the back-end lacks what the arguments ask for. */
+int session_open(struct session *s, const struct args *args, const char *path);
+void session_close(struct session *s);
+
+/** Hardware address of the device, if it shows one. */
+int session_mac(struct session *s, uint8_t mac[6]);
+
+int session_setup(struct session *s, const struct net *net, const struct vu_mem_table *table);
+/** @p ns gets the time from DRIVER_OK to the answer of the barrier. */
+int session_go(struct session *s, uint64_t *ns);
+int session_late(struct session *s);
+/** @p ns gets the time from the first GET_VRING_BASE to the answer of the last. */
+int session_stop(struct session *s, uint64_t *ns);
+int session_reset(struct session *s);
+
+#endif /* TEST_VDPA_SESSION_H */
