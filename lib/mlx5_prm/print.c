@@ -129,7 +129,8 @@ print_layout(FILE *out, const char *path, const struct prm_layout *layout, const
 void
 prm_print(FILE *out, const struct prm_layout *layout, const void *p, size_t len)
 {
-	print_layout(out, "", layout, p, len);
+	/* Fields are read by whole words: what a mailbox has of a last one is not shown. */
+	print_layout(out, "", layout, p, len - len % sizeof(uint32_t));
 }
 
 void
