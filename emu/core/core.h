@@ -4,8 +4,8 @@
  *
  * Owns: the device struct, objects and their references, command dispatch, DMA through memory keys.
  * Lock: dev->lock guards every object and everything in struct emu_dev that does not say otherwise.
- * A command handler runs with it held; so does the device's thread while it moves packets. Waits and
- * sleeps happen outside of it.
+ * A command handler runs with it held; so does the device's thread while it moves packets. Waits
+ * and sleeps happen outside of it.
  */
 #ifndef EMU_CORE_H
 #define EMU_CORE_H
@@ -21,8 +21,8 @@
 /* ---- objects (obj.c) ---- */
 
 enum emu_obj_type {
-	EMU_UCTX, EMU_UAR, EMU_PD, EMU_UMEM, EMU_MKEY, EMU_CQ, EMU_QP, EMU_TD, EMU_TIS, EMU_TIR, EMU_RQT,
-	EMU_FLOW_TABLE, EMU_FLOW_GROUP, EMU_FTE, EMU_VIRTIO_NET_Q, EMU_VIRTIO_Q_COUNTERS,
+	EMU_UCTX, EMU_UAR, EMU_PD, EMU_UMEM, EMU_MKEY, EMU_CQ, EMU_QP, EMU_TD, EMU_TIS, EMU_TIR,
+	EMU_RQT, EMU_FLOW_TABLE, EMU_FLOW_GROUP, EMU_FTE, EMU_VIRTIO_NET_Q, EMU_VIRTIO_Q_COUNTERS,
 	EMU_OBJ_TYPES
 };
 
@@ -33,14 +33,14 @@ struct emu_obj {
 	uint16_t uid;              /* owner: a user context, 0 = the kernel */
 	uint32_t id;               /* within its type; never 0 */
 	uint32_t refs;             /* other objects that need this one: it is busy while > 0 */
-	void (*fini)(void *obj);   /* frees what hangs on the object, not what it refers to; may be NULL */
+	void (*fini)(void *obj);   /* frees what hangs on the object and is only its; or NULL */
 };
 
-/** Allocate @p size zeroed bytes that start with a struct emu_obj, give it an id and count it alive.
+/** Allocate @p size zeroed bytes that start with a struct emu_obj, give it an id, count it alive.
  * NULL when the device has no room for another of its type (NO_RES). */
 void *emu_obj_new(struct emu_dev *dev, enum emu_obj_type type, uint16_t uid, size_t size);
-/** Take out of the table, count as gone, call fini, free. The caller has dropped the references that it
- * held. */
+/** Take out of the table, count as gone, call fini, free. The caller has dropped the references that
+ * it held. */
 void emu_obj_del(void *obj);
 /** Find by id; NULL if there is none, or if it belongs to another uid (uid 0 sees all). */
 void *emu_obj_find(struct emu_dev *dev, enum emu_obj_type type, uint32_t id, uint16_t uid);
@@ -64,8 +64,8 @@ struct emu_cmd {
 	uint32_t syndrome;         /* set with any status but OK */
 };
 
-/* A handler checks its whole input before it changes anything, and returns MLX5_CMD_STAT_*. On entry
- * the lengths are at least those of the command's layouts, @out is zeroed, dev->lock is held. */
+/* A handler checks its whole input before it changes anything, and returns MLX5_CMD_STAT_*. On
+ * entry the lengths are at least those of the command's layouts, @out is zeroed, dev->lock is held. */
 typedef uint8_t (*emu_cmd_fn)(struct emu_dev *dev, struct emu_cmd *c);
 
 /* Return a status with a syndrome. Syndromes are ours (real ones are not public): opcode << 16 | a
@@ -95,13 +95,13 @@ struct emu_cmd_desc {
 	.fn = handler, \
 }
 #define EMU_CMDS_END { .fn = NULL }
-extern const struct emu_cmd_desc emu_cmds_base[];   /* uctx, uar, pd, td, special contexts (base.c) */
+extern const struct emu_cmd_desc emu_cmds_base[];   /* uctx, uar, pd, td, special keys (base.c) */
 extern const struct emu_cmd_desc emu_cmds_caps[];   /* QUERY_HCA_CAP (caps.c) */
 extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem (mem.c) */
 extern const struct emu_cmd_desc emu_cmds_mkey[];   /* mkey (mkey.c) */
 extern const struct emu_cmd_desc emu_cmds_cq[];     /* cq.c */
 extern const struct emu_cmd_desc emu_cmds_qp[];     /* qp.c */
-extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues and their counters (virtq.c) */
+extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues, their counters (virtq.c) */
 extern const struct emu_cmd_desc emu_cmds_steer[];  /* tis, tir, rqt, flow tables (steer.c) */
 
 /* ---- capabilities (caps.c) ---- */
@@ -113,15 +113,17 @@ struct emu_caps {
 };
 #define EMU_MODEL_CX6DX "cx6dx"
 
-/** Build from model, caps= and max_vqs. -EINVAL names the capability that does not exist in @p err. */
-int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err, size_t errlen);
+/** Build from model, caps= and max_vqs. 0, or -EINVAL with one line in @p err that names the
+ * capability that does not exist. */
+int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err,
+		size_t errlen);
 
 /* ---- memory (mem.c, mkey.c, dma.c) ---- */
 
 /* A user memory registered for device objects: pages of any size from 4 KiB. */
 struct emu_umem {
 	struct emu_obj obj;
-	uint64_t length;           /* bytes that offsets reach: from page_offset to the end of the pages */
+	uint64_t length;           /* bytes that offsets reach: from page_offset to the last page's end */
 	uint32_t page_offset;      /* of byte 0 in the first page */
 	uint8_t log_page_size;
 	uint64_t npages;
@@ -141,8 +143,8 @@ int emu_umem_read(struct emu_dev *dev, const struct emu_umem *umem, uint64_t off
 int emu_umem_write(struct emu_dev *dev, const struct emu_umem *umem, uint64_t off, const void *src,
 		uint32_t len);
 
-/* A translation that was looked up already. Zero it to start; it invalidates itself when any mkey of
- * the device was created or destroyed since. One a user of DMA (a queue), no locking of its own. */
+/* A translation that was looked up already. Zero it to start; it invalidates itself when any mkey
+ * of the device was created or destroyed since. One a user of DMA (a queue), no locking of its own. */
 struct emu_tlb {
 	uint64_t gen;
 	uint32_t pdn;
@@ -154,15 +156,15 @@ struct emu_tlb {
 
 /**
  * DMA through a memory key, with every check a card makes: the key exists with that variant, the
- * protection domain is @p pdn, local access is allowed, the range lies inside; indirect keys are walked
- * entry by entry; the null key faults.
- * Returns 0 or -EFAULT, then counted as a DMA fault and said once to stderr (with va, key and reason)
- * when MLX5_EMU_DEBUG is set. A write may have been done in part before the fault.
+ * protection domain is @p pdn, local access is allowed, the range lies inside; indirect keys are
+ * walked entry by entry; the null key faults.
+ * Returns 0 or -EFAULT, then counted as a DMA fault and said once to stderr (with va, key and
+ * reason) when MLX5_EMU_DEBUG is set. A write may have been done in part before the fault.
  */
 int emu_dma_read(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey, uint64_t va,
 		void *dst, uint32_t len);
-int emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey, uint64_t va,
-		const void *src, uint32_t len);
+int emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey,
+		uint64_t va, const void *src, uint32_t len);
 
 /* A memory key is the index of its context << 8 | 8 bits that its creator chose. */
 #define EMU_MKEY_INDEX_SHIFT 8
@@ -173,25 +175,25 @@ int emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32
 struct emu_cq;
 struct emu_qp;
 
-/** Post a receive completion of @p qpn for receive WQE @p wqe_counter; raises the completion event if
- * the queue is armed. 0, or -EFAULT when the queue's memory is gone (the CQ is in error then). */
+/** Post a receive completion of @p qpn for receive WQE @p wqe_counter; raises the completion event
+ * if the queue is armed. 0, or -EFAULT when the queue's memory is gone (the CQ is in error then). */
 int emu_cq_post(struct emu_cq *cq, uint32_t qpn, uint16_t wqe_counter);
 /** Look at arm doorbells of a UAR page's CQs (its page was written) and raise what is due. */
 void emu_cq_poll_arms(struct emu_dev *dev);
-/** A virtio queue completed descriptors: send through firmware QP @p qpn to its peer, which consumes a
- * receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS or the peer has
- * no WQE yet (the caller tries again later). */
+/** A virtio queue completed descriptors: send through firmware QP @p qpn to its peer, which consumes
+ * a receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS or the peer
+ * has no WQE yet (the caller tries again later). */
 bool emu_qp_event(struct emu_dev *dev, uint32_t qpn);
 
 /* ---- virtio queues (virtq.c, ring_split.c) ---- */
 
 struct emu_virtq;
 
-/** Receive a frame (no virtio header) into a queue in RDY. True if delivered; false when dropped (no
- * buffer, queue not ready or in error). */
+/** Receive a frame (no virtio header) into a queue in RDY. True if delivered; false when dropped
+ * (no buffer, queue not ready or in error). */
 bool emu_virtq_rx(struct emu_virtq *vq, const void *frame, uint32_t len);
-/** Transmit what the guest made available, at most @p budget packets, each to emu_wire_tx(). Returns
- * the number sent. */
+/** Transmit what the guest made available, at most @p budget packets, each to emu_wire_tx().
+ * Returns the number sent. */
 unsigned int emu_virtq_tx(struct emu_virtq *vq, unsigned int budget);
 
 /* ---- steering (steer.c) ---- */
@@ -215,7 +217,8 @@ void emu_dev_lock(struct emu_dev *dev);
 void emu_dev_unlock(struct emu_dev *dev);
 
 /** Raise an event to the face. */
-void emu_event(struct emu_dev *dev, uint16_t type, uint16_t obj_type, uint32_t obj_id, uint8_t subtype);
+void emu_event(struct emu_dev *dev, uint16_t type, uint16_t obj_type, uint32_t obj_id,
+		uint8_t subtype);
 
 /* ---- the device (dev.c) ---- */
 
@@ -262,7 +265,8 @@ void emu_stats_cmd(uint16_t opcode, uint8_t status, uint64_t ns);
 void emu_stats_dma_fault(void);
 void emu_stats_dma_read(uint64_t bytes);
 void emu_stats_dma_write(uint64_t bytes);
-const char *emu_obj_type_name(enum emu_obj_type type);  /* "mkey", "virtio_net_q": keys of alive.by_type */
+/** "mkey", "virtio_net_q": the keys of alive.by_type (obj.c). */
+const char *emu_obj_type_name(enum emu_obj_type type);
 
 /** Status that --fail asks for this command, 0 = let it run (fail.c). */
 uint8_t emu_fail_check(uint16_t opcode);
