@@ -39,8 +39,8 @@ struct emu_obj {
 /** Allocate @p size zeroed bytes that start with a struct emu_obj, give it an id, count it alive.
  * NULL when the device has no room for another of its type (NO_RES). */
 void *emu_obj_new(struct emu_dev *dev, enum emu_obj_type type, uint16_t uid, size_t size);
-/** Take out of the table, count as gone, call fini, free. The caller has dropped the references that
- * it held. */
+/** Take out of the table, count as gone, call fini, free. The caller has dropped the references
+ * that it held. */
 void emu_obj_del(void *obj);
 /** Find by id; NULL if there is none, or if it belongs to another uid (uid 0 sees all). */
 void *emu_obj_find(struct emu_dev *dev, enum emu_obj_type type, uint32_t id, uint16_t uid);
@@ -65,7 +65,8 @@ struct emu_cmd {
 };
 
 /* A handler checks its whole input before it changes anything, and returns MLX5_CMD_STAT_*. On
- * entry the lengths are at least those of the command's layouts, @out is zeroed, dev->lock is held. */
+ * entry the lengths are at least those of the command's layouts, @out is zeroed, dev->lock is
+ * held. */
 typedef uint8_t (*emu_cmd_fn)(struct emu_dev *dev, struct emu_cmd *c);
 
 /* Return a status with a syndrome. Syndromes are ours (real ones are not public): opcode << 16 | a
@@ -101,7 +102,7 @@ extern const struct emu_cmd_desc emu_cmds_mem[];    /* umem (mem.c) */
 extern const struct emu_cmd_desc emu_cmds_mkey[];   /* mkey (mkey.c) */
 extern const struct emu_cmd_desc emu_cmds_cq[];     /* cq.c */
 extern const struct emu_cmd_desc emu_cmds_qp[];     /* qp.c */
-extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues, their counters (virtq.c) */
+extern const struct emu_cmd_desc emu_cmds_virtq[];  /* virtio-net queues and counters (virtq.c) */
 extern const struct emu_cmd_desc emu_cmds_steer[];  /* tis, tir, rqt, flow tables (steer.c) */
 
 /* ---- capabilities (caps.c) ---- */
@@ -123,7 +124,7 @@ int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char 
 /* A user memory registered for device objects: pages of any size from 4 KiB. */
 struct emu_umem {
 	struct emu_obj obj;
-	uint64_t length;           /* bytes that offsets reach: from page_offset to the last page's end */
+	uint64_t length;           /* bytes from page_offset to the end of the last page */
 	uint32_t page_offset;      /* of byte 0 in the first page */
 	uint8_t log_page_size;
 	uint64_t npages;
@@ -144,7 +145,8 @@ int emu_umem_write(struct emu_dev *dev, const struct emu_umem *umem, uint64_t of
 		uint32_t len);
 
 /* A translation that was looked up already. Zero it to start; it invalidates itself when any mkey
- * of the device was created or destroyed since. One a user of DMA (a queue), no locking of its own. */
+ * of the device was created or destroyed since. One a user of DMA (a queue), no locking of its
+ * own. */
 struct emu_tlb {
 	uint64_t gen;
 	uint32_t pdn;
@@ -176,13 +178,13 @@ struct emu_cq;
 struct emu_qp;
 
 /** Post a receive completion of @p qpn for receive WQE @p wqe_counter; raises the completion event
- * if the queue is armed. 0, or -EFAULT when the queue's memory is gone (the CQ is in error then). */
+ * if the queue is armed. 0, or -EFAULT when the queue's memory is gone (the CQ is in error). */
 int emu_cq_post(struct emu_cq *cq, uint32_t qpn, uint16_t wqe_counter);
 /** Look at arm doorbells of a UAR page's CQs (its page was written) and raise what is due. */
 void emu_cq_poll_arms(struct emu_dev *dev);
-/** A virtio queue completed descriptors: send through firmware QP @p qpn to its peer, which consumes
- * a receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS or the peer
- * has no WQE yet (the caller tries again later). */
+/** A virtio queue completed descriptors: send through firmware QP @p qpn to its peer, which
+ * consumes a receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS or
+ * the peer has no WQE yet (the caller tries again later). */
 bool emu_qp_event(struct emu_dev *dev, uint32_t qpn);
 
 /* ---- virtio queues (virtq.c, ring_split.c) ---- */
