@@ -183,8 +183,8 @@ int emu_cq_post(struct emu_cq *cq, uint32_t qpn, uint16_t wqe_counter);
 /** Look at arm doorbells of a UAR page's CQs (its page was written) and raise what is due. */
 void emu_cq_poll_arms(struct emu_dev *dev);
 /** A virtio queue completed descriptors: send through firmware QP @p qpn to its peer, which
- * consumes a receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS or
- * the peer has no WQE yet (the caller tries again later). */
+ * consumes a receive WQE and completes into its CQ. True if sent; false if the pair is not in RTS
+ * or the peer has no WQE yet (the caller tries again later). */
 bool emu_qp_event(struct emu_dev *dev, uint32_t qpn);
 
 /* ---- virtio queues (virtq.c, ring_split.c) ---- */
