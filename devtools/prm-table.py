@@ -5,14 +5,15 @@
 Linux's mlx5_ifc*.h and DPDK's mlx5_prm.h describe mailboxes as C structs whose members are arrays
 of u8, one element a bit. This program reads such headers, computes where every member lies, and
 prints the rows of those fields that our layouts.def names too. tests/unit/test_prm.c holds layouts.def to
-the result, so neither is derived from the other.
+the result, so neither is derived from the other. Constants that the headers give the same name are
+printed likewise.
 
-  prm-table.py --layouts lib/mlx5_prm/layouts.def --source 'Linux 6.12, include/linux/mlx5' \\
-      include/linux/mlx5/mlx5_ifc.h include/linux/mlx5/mlx5_ifc_fpga.h \\
-      include/linux/mlx5/mlx5_ifc_vdpa.h > tests/unit/prm_linux.inc
-  prm-table.py --layouts lib/mlx5_prm/layouts.def --source 'DPDK 22.11, drivers/common/mlx5' \\
-      --alias virtio_net_q_object=virtio_net_q \\
-      drivers/common/mlx5/mlx5_prm.h > tests/unit/prm_dpdk.inc
+  prm-table.py --layouts lib/mlx5_prm/layouts.def --constants lib/mlx5_prm/mlx5_prm_const.h \\
+      --source 'Linux 6.12, include/linux/mlx5' mlx5_ifc.h mlx5_ifc_fpga.h mlx5_ifc_vdpa.h \\
+      device.h qp.h > tests/unit/prm_linux.inc
+  prm-table.py --layouts lib/mlx5_prm/layouts.def --constants lib/mlx5_prm/mlx5_prm_const.h \\
+      --source 'DPDK 22.11, drivers/common/mlx5' --alias virtio_net_q_object=virtio_net_q \\
+      mlx5_prm.h > tests/unit/prm_dpdk.inc
 """
 
 import argparse
@@ -49,16 +50,23 @@ class Struct:
 class Headers:
     """All mlx5_ifc structs of some headers."""
 
+    # An enumerator of a plain value or a single bit.
+    CONSTANT = re.compile(r'\b(MLX5_\w+)\s*=\s*((?:\(u64\))?1U?L*\s*<<\s*)?'
+                          r'(0x[0-9a-fA-F]+|\d+)\s*[,}]')
     NAME = re.compile(r'mlx5_ifc_(\w+?)(?:_bits)?$')
 
     def __init__(self):
         self.structs = {}
+        self.constants = {}     # name: (value, source)
 
     def read(self, path, source):
         with open(path, encoding='utf-8') as f:
             text = f.read()
         text = re.sub(r'/\*.*?\*/|//[^\n]*', ' ', text, flags=re.S)
         text = re.sub(r'^\s*#(?:[^\n]*\\\n)*[^\n]*', ' ', text, flags=re.M)
+        for name, shift, value in self.CONSTANT.findall(text):
+            value = 1 << int(value, 0) if shift else int(value, 0)
+            self.constants.setdefault(name, (value, source))
         tokens = re.findall(r'\w+|[^\s\w]', text)
         i = 0
         while i + 2 < len(tokens):
@@ -161,6 +169,23 @@ def read_layouts(path):
     return layouts
 
 
+def read_constants(path):
+    """Names of our constants, those of the X lists spelled out."""
+    names = []
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    for list_prefix, item, name in re.findall(
+            r'(MLX5_\w+_)##name|\bX\((\w+), 0x|\b(MLX5_\w+)\s*=', text):
+        if item:
+            names.append(item)
+        elif name:
+            names.append(name)
+        else:
+            # The list's items came before the line that gives them their prefix.
+            names = [list_prefix + n if not n.startswith('MLX5_') else n for n in names]
+    return names
+
+
 def rows(headers, name, layout, fields):
     """Rows of one layout as text, empty if the headers do not have it."""
     struct = headers.get(name)
@@ -174,10 +199,22 @@ def rows(headers, name, layout, fields):
     return out
 
 
+def print_constants(headers, names):
+    """Rows of the constants that both know, by the header that they are from."""
+    known = [n for n in names if n in headers.constants]
+    for source in dict.fromkeys(headers.constants[n][1] for n in known):
+        print(f'\n/* Source: {source} */')
+        for name in known:
+            value, where = headers.constants[name]
+            if where == source:
+                print(f'CONST({name}, {value:#x})')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--layouts', required=True, help='our layouts.def')
+    parser.add_argument('--constants', required=True, help='our mlx5_prm_const.h')
     parser.add_argument('--source', required=True, help='release and folder of the headers')
     parser.add_argument('--alias', action='append', default=[], metavar='OURS=THEIRS',
                         help='a layout that the headers call otherwise')
@@ -191,8 +228,9 @@ def main():
 
     print('/* SPDX-License-Identifier: BSD-3-Clause')
     print(' *')
-    print(' * Written by devtools/prm-table.py. SIZE(layout, bits) and')
-    print(' * ROW(layout, field, bit offset, bits of an element, elements (0: flexible), struct).')
+    print(' * Written by devtools/prm-table.py. SIZE(layout, bits),')
+    print(' * ROW(layout, field, bit offset, bits of an element, elements (0: flexible), struct),')
+    print(' * CONST(name, value).')
     print(' */')
     source = None
     for layout, fields in read_layouts(args.layouts).items():
@@ -205,6 +243,7 @@ def main():
             source = headers.structs[name].source
             print(f'/* Source: {source} */')
         print('\n'.join(lines))
+    print_constants(headers, read_constants(args.constants))
 
 
 if __name__ == '__main__':

@@ -36,6 +36,7 @@ struct table {
 
 #define ROW(l, f, o, w, n, s) { #l, #f, o, w, n, #s },
 #define SIZE(l, b)
+#define CONST(n, v)
 static const struct row linux_rows[] = {
 #include "prm_linux.inc"
 };
@@ -52,8 +53,20 @@ static const struct size linux_sizes[] = {
 static const struct size dpdk_sizes[] = {
 #include "prm_dpdk.inc"
 };
+#undef SIZE
+#undef CONST
+#define SIZE(l, b)
+#define CONST(n, v) { #n, n, v },
+static const struct {
+	const char *name;
+	uint64_t ours, theirs;
+} constants[] = {
+#include "prm_linux.inc"
+#include "prm_dpdk.inc"
+};
 #undef ROW
 #undef SIZE
+#undef CONST
 
 enum { LINUX, DPDK, TABLES };
 
@@ -234,6 +247,56 @@ every_deviation_is_still_one(void **state)
 		assert_non_null(r);
 		assert_true(row_is_deviation(deviations[i].table, r));
 		assert_false(row_matches(r, f));
+	}
+}
+
+static void
+constants_agree_with_their_sources(void **state)
+{
+	unsigned int wrong = 0;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(constants); i++) {
+		if (constants[i].ours == constants[i].theirs)
+			continue;
+		print_error("%s is %#llx, in its source %#llx\n", constants[i].name,
+			(unsigned long long)constants[i].ours,
+			(unsigned long long)constants[i].theirs);
+		wrong++;
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static bool
+is_constant_of_a_source(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < DIM(constants); i++) {
+		if (strcmp(constants[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+every_opcode_and_status_has_a_source(void **state)
+{
+	static const char *const names[] = {
+#define X(name, value) "MLX5_CMD_OP_" #name,
+		PRM_OPCODES(X)
+#undef X
+#define X(name, value) "MLX5_CMD_STAT_" #name,
+		PRM_STATUSES(X)
+#undef X
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(names); i++) {
+		if (!is_constant_of_a_source(names[i]))
+			fail_msg("%s is in no table", names[i]);
 	}
 }
 
@@ -707,6 +770,8 @@ main(void)
 		cmocka_unit_test(every_field_agrees_with_its_sources),
 		cmocka_unit_test(every_layout_has_the_size_of_its_source),
 		cmocka_unit_test(every_deviation_is_still_one),
+		cmocka_unit_test(constants_agree_with_their_sources),
+		cmocka_unit_test(every_opcode_and_status_has_a_source),
 		cmocka_unit_test(no_field_crosses_a_word_but_aligned_pairs),
 		cmocka_unit_test(fields_lie_inside_and_trailing_arrays_at_the_end),
 		cmocka_unit_test(fields_do_not_overlap),
