@@ -4,9 +4,8 @@
 
 Linux's mlx5_ifc*.h and DPDK's mlx5_prm.h describe mailboxes as C structs whose members are arrays
 of u8, one element a bit. This program reads such headers, computes where every member lies, and
-prints the rows of those fields that our layouts.def names too. tests/unit/test_prm.c holds layouts.def to
-the result, so neither is derived from the other. Constants that the headers give the same name are
-printed likewise.
+prints the rows of those fields that our layouts.def names too; and the constants that they call as
+we do. tests/unit/test_prm.c holds our files to the result, so neither is derived from the other.
 
   prm-table.py --layouts lib/mlx5_prm/layouts.def --constants lib/mlx5_prm/mlx5_prm_const.h \\
       --source 'Linux 6.12, include/linux/mlx5' mlx5_ifc.h mlx5_ifc_fpga.h mlx5_ifc_vdpa.h \\
