@@ -29,7 +29,7 @@ enum {
 	SYN_LIST_SHORT,        /* the list covers less than the length */
 	SYN_LIST_LIMIT,        /* more entries than log_max_klm_list_size allows */
 	SYN_PAGE_ALIGN,        /* a page does not lie at a multiple of its size */
-	SYN_KLM_COUNT,         /* an entry of more than 2 GiB */
+	SYN_KLM_COUNT,         /* an entry of no bytes, or of more than 2 GiB */
 	SYN_KLM_WRAP,
 	SYN_START_ALIGN,       /* start address and first page or entry are not aligned alike */
 	SYN_UMEM_RANGE,        /* the umem ends before the key does */
@@ -153,9 +153,7 @@ add_klms(struct builder *b)
 	for (i = 0; i < b->octwords && b->off < b->len; i++, klm += PRM_BYTES(klm)) {
 		count = PRM_GET(klm, klm, byte_count);
 		addr = PRM_GET(klm, klm, address);
-		if (count == 0)
-			count = MLX5_KLM_MAX_BYTES;
-		if (count > MLX5_KLM_MAX_BYTES)
+		if (count == 0 || count > MLX5_KLM_MAX_BYTES)
 			return refuse(b, SYN_KLM_COUNT);
 		if (addr + (count - 1) < addr)
 			return refuse(b, SYN_KLM_WRAP);

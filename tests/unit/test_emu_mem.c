@@ -504,8 +504,7 @@ klm_counts_up_to_two_gibibytes(void **state)
 	uint32_t pd = must_alloc_pd(fx, 0);
 	uint32_t lo = must_mtt(fx, pd, 0, 2 * GIB, 30, pages, 2);
 	uint32_t hi = must_mtt(fx, pd, 0, 2 * GIB, 30, pages + 2, 2);
-	/* Both ways to write 2 GiB. */
-	const struct klm klms[] = { { 0, lo, 0 }, { 0x80000000, hi, 0 } };
+	const struct klm klms[] = { { 0x80000000, lo, 0 }, { 0x80000000, hi, 0 } };
 	uint32_t key = must_klm(fx, pd, 0, 4 * GIB, klms, 2);
 
 	fx->host.echo = true;
@@ -746,6 +745,7 @@ create_mkey_refuses_what_is_wrong_with_a_direct_key(void **state)
 
 SPOIL(klm_short, PRM_SET(mkc, mkc, len, 2 * EMU_PAGE + 1))
 SPOIL(klm_count, PRM_SET(klm, list_of(fx), byte_count, 0x80000001))
+SPOIL(klm_of_nothing, PRM_SET(klm, list_of(fx), byte_count, 0))
 SPOIL(klm_wraps, PRM_SET(klm, list_of(fx), address, UINT64_MAX - 0x10))
 SPOIL(klm_page_size, PRM_SET(mkc, mkc, log_page_size, PAGE_SHIFT))
 SPOIL(klm_umem, PRM_SET(create_mkey_in, in, mkey_umem_valid, 1))
@@ -757,6 +757,7 @@ create_mkey_refuses_what_is_wrong_with_an_indirect_key(void **state)
 	static const struct refusal refusals[] = {
 		{ "short", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_short },
 		{ "count", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_count },
+		{ "nothing", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_of_nothing },
 		{ "wraps", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_wraps },
 		{ "page size", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_page_size },
 		{ "umem", MLX5_CMD_STAT_BAD_PARAM_ERR, klm_umem },
