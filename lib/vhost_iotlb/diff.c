@@ -53,8 +53,8 @@ vhost_iotlb_map_same(const struct vhost_iotlb_map *a, const struct vhost_iotlb_m
 struct sweep {
 	const struct vhost_iotlb *table[2];
 	const struct vhost_iotlb_map *next[2];     /* first map that does not end before pos */
+	/* Past what was read. Past the last address it is 0, and both tables are at their end. */
 	uint64_t pos;
-	bool end;                                  /* pos would be past the last address */
 };
 
 enum { FROM, TO };
@@ -70,7 +70,6 @@ sweep_begin(struct sweep *s, const struct vhost_iotlb *from, const struct vhost_
 	s->table[FROM] = from;
 	s->table[TO] = to;
 	s->pos = 0;
-	s->end = false;
 	for (int i = FROM; i <= TO; i++)
 		s->next[i] = vhost_iotlb_first(s->table[i], 0, UINT64_MAX);
 }
@@ -81,7 +80,7 @@ sweep_step(struct sweep *s, struct piece *p)
 {
 	const struct vhost_iotlb_map *m;
 
-	if (s->end || (s->next[FROM] == NULL && s->next[TO] == NULL))
+	if (s->next[FROM] == NULL && s->next[TO] == NULL)
 		return false;
 	/* It starts where the first map does, unless that one began in an earlier piece. */
 	p->start = UINT64_MAX;
@@ -103,7 +102,6 @@ sweep_step(struct sweep *s, struct piece *p)
 	for (int i = FROM; i <= TO; i++)
 		if (p->map[i] != NULL && p->map[i]->last == p->last)
 			s->next[i] = vhost_iotlb_next(s->table[i], p->map[i], UINT64_MAX);
-	s->end = p->last == UINT64_MAX;
 	s->pos = p->last + 1;
 	return true;
 }

@@ -31,12 +31,8 @@ map_is_valid(const struct vhost_iotlb_map *map)
 	if (map->perm != VHOST_ACCESS_RO && map->perm != VHOST_ACCESS_WO &&
 			map->perm != VHOST_ACCESS_RW)
 		return false;
-	if (vhost_iotlb_map_is_backed(map)) {
-		if (map->backing.offset > room)
-			return false;
-		if (map->addr == 0)
-			return true;
-	}
+	if (vhost_iotlb_map_is_backed(map) && map->backing.offset > room)
+		return false;
 	return map->addr <= room;
 }
 

@@ -613,6 +613,9 @@ bad_maps_are_refused(void **state)
 	m = page;
 	m.last = m.start - 1;
 	assert_int_equal(vhost_iotlb_add(t, &m), -EINVAL);
+	m.addr = 0;
+	m.backing.offset = 0;
+	assert_int_equal(vhost_iotlb_add(t, &m), -EINVAL);
 	m = page;
 	m.perm = 0;
 	assert_int_equal(vhost_iotlb_add(t, &m), -EINVAL);
@@ -639,20 +642,20 @@ bad_maps_are_refused(void **state)
 static void
 the_last_byte_of_everything_can_be_mapped(void **state)
 {
+	const unsigned int *wraps = *state;
 	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
 	struct vhost_iotlb *none = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
 	struct vhost_iotlb_map m = page;
 
-	(void)state;
-	m.addr = UINT64_MAX - 0xfff;
-	m.backing.offset = UINT64_MAX - 0xfff;
+	m.addr = *wraps & 1 ? UINT64_MAX - 0xfff : 0;
+	m.backing.offset = *wraps & 2 ? UINT64_MAX - 0xfff : 0x1000;
 	assert_int_equal(vhost_iotlb_add(t, &m), 0);
-	/* What would follow it in address and offset, were they not at their end, does not continue
-	 * it. */
-	m.start = 0x2000;
-	m.last = 0x2fff;
-	m.addr = 0;
-	m.backing.offset = 0;
+	/* Neither the address after the last nor the offset after the last is 0. */
+	m.start += 0x1000;
+	m.last += 0x1000;
+	if (*wraps & 1)
+		m.addr = 0;
+	m.backing.offset = *wraps & 2 ? 0 : 0x2000;
 	assert_int_equal(vhost_iotlb_add(t, &m), 0);
 	assert_int_equal(vhost_iotlb_diff(none, t, NULL, NULL), 2);
 	assert_int_equal(vhost_iotlb_diff(t, none, NULL, NULL), 1);
@@ -842,9 +845,12 @@ a_large_table_stays_flat(void **state)
 int
 main(void)
 {
+	static unsigned int wraps[] = { 1, 2, 3 };     /* 1: the host address; 2: the file offset */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_maps_are_refused),
-		cmocka_unit_test(the_last_byte_of_everything_can_be_mapped),
+		cmocka_unit_test_prestate(the_last_byte_of_everything_can_be_mapped, &wraps[0]),
+		cmocka_unit_test_prestate(the_last_byte_of_everything_can_be_mapped, &wraps[1]),
+		cmocka_unit_test_prestate(the_last_byte_of_everything_can_be_mapped, &wraps[2]),
 		cmocka_unit_test(one_map_of_all_addresses),
 		cmocka_unit_test(a_full_table_refuses_or_retires),
 		cmocka_unit_test(identity_is_the_backing_and_not_where_it_is_mapped),

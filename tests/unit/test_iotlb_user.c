@@ -354,6 +354,8 @@ each_bad_region_is_refused_with_one_line(void **state)
 	r = good;
 	r.mmap_size--;
 	assert_refused(&r, "does not lie in its own mapping");
+	r.mmap_size = MIB;
+	assert_refused(&r, "does not lie in its own mapping");
 	r = good;
 	r.fd = pipes[0];
 	assert_refused(&r, "no regular file");
