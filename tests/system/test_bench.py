@@ -8,7 +8,7 @@ NUMBER = (int, float)
 KEYS = {
     'bench': str, 'device': str, 'driver': str, 'mem_bytes': int, 'queue_pairs': int,
     'iterations': int, 'close_us': dict, 'conf_us': dict, 'blackout_us': dict, 'commands': dict,
-    'pinned_bytes': int, 'packets': dict, 'dma_faults': int,
+    'pinned_bytes': NUMBER, 'packets': dict, 'dma_faults': int,
 }
 
 
@@ -56,7 +56,7 @@ class BenchCase(harness.Case):
                 self.assert_json(data, bench, pairs, iterations, mem)
                 self.assert_traffic(data)
                 self.assertTrue(pinned(data['pinned_bytes']),
-                                'pinned %d bytes' % data['pinned_bytes'])
+                                'pinned %s bytes' % data['pinned_bytes'])
                 self.assert_clean(result)
 
 
