@@ -28,7 +28,8 @@ struct bench {
 	struct mem *mem;
 	struct layout_slices slices;
 	struct mem *next_mem;		/* from prepare() to the reset */
-	struct mem *old_mem;		/* withdrawn; replace keeps it to watch it */
+	struct mem *old_mem;		/* from the reset to retire(); replace keeps it to watch it */
+	bool watching;			/* old_mem is all poison */
 	uint64_t changed;		/* places in withdrawn memory that were written */
 	char stage[48];			/* what goes on, in front of every failure; may be empty */
 };
@@ -113,8 +114,9 @@ remap_retire(struct bench *b)
 static void
 end_watch(struct bench *b)
 {
-	if (b->old_mem != NULL)
+	if (b->watching)
 		b->changed += withdrawn_check(b->old_mem);
+	b->watching = false;
 	mem_destroy(b->old_mem);
 	b->old_mem = NULL;
 }
@@ -138,6 +140,7 @@ static void
 replace_retire(struct bench *b)
 {
 	b->changed += withdrawn_fill(&b->guest.net, b->old_mem);
+	b->watching = true;
 }
 
 static const struct bench_kind kinds[] = {
@@ -440,6 +443,7 @@ run(struct bench *b)
 	if (ret == 0)
 		finish(b);
 	guest_pause(&b->guest);
+	net_settle(&b->guest.net);
 	end_watch(b);
 	progress_end();
 	account_read(&b->guest.net.totals, &r->packets);

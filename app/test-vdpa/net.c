@@ -476,9 +476,17 @@ net_stop(struct net *n)
 		if (ret < 0)
 			return ret;
 	}
+	net_settle(n);
+	return 0;
+}
+
+void
+net_settle(struct net *n)
+{
+	uint16_t i;
+
 	for (i = 0; i < n->cfg.pairs; i++)
 		account_stopped(&n->pair[i].account);
-	return 0;
 }
 
 int

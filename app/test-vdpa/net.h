@@ -110,6 +110,8 @@ uint32_t net_outstanding(const struct net *n);
 
 /** The device has stopped: take back all it had done, settle the ledger. Returns 0 or -EIO. */
 int net_stop(struct net *n);
+/** Settle the ledger without a look at the rings: the device is gone. */
+void net_settle(struct net *n);
 
 /** First pair none of whose frames arrived since net_reset(), or -1. Any thread. */
 int net_silent_pair(const struct net *n);
