@@ -12,7 +12,8 @@
  *   received --- it arrives -----------> duplicated   (a count, the frame stays received)
  *
  * "Overtaken": a later frame of the same flow has arrived, and flows keep their order. At all times
- * sent = received + corrupt_known + in_blackout + lost + outstanding, summed over the queues of a run.
+ * sent = received + corrupt_known + in_blackout + lost + outstanding, summed over the queues of a
+ * run.
  *
  * Owned by one thread; the totals alone may be read by others (relaxed atomics).
  */

@@ -23,8 +23,8 @@
 
 enum opt {
 	OPT_DEVICE = 256, OPT_SOCKET, OPT_BENCH, OPT_INTERACTIVE, OPT_MEM, OPT_REGIONS, OPT_BACKING,
-	OPT_QUEUES, OPT_QUEUE_SIZE, OPT_PACKED, OPT_ITERATIONS, OPT_GAP, OPT_SECONDS, OPT_PPS, OPT_JSON,
-	OPT_ENABLE_LATE, OPT_INTERRUPTS, OPT_HELP, OPT_VERSION,
+	OPT_QUEUES, OPT_QUEUE_SIZE, OPT_PACKED, OPT_ITERATIONS, OPT_GAP, OPT_SECONDS, OPT_PPS,
+	OPT_JSON, OPT_ENABLE_LATE, OPT_INTERRUPTS, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -130,7 +130,7 @@ size(int opt, const char *s, uint64_t *out, char *err, size_t errlen)
 	}
 	if (errno != 0 || end == s || *end != '\0' || *s == '-' || v == 0 || v > MAX_MEM / unit ||
 			v * unit % LAYOUT_PAGE != 0) {
-		snprintf(err, errlen, "--%s %s: must be a size up to 16384G in units of 2M, such as 2G",
+		snprintf(err, errlen, "--%s %s: must be a size in units of 2M up to 16384G",
 				option_name(opt), s);
 		return -EINVAL;
 	}
@@ -266,8 +266,8 @@ args_parse(struct args *a, int argc, char **argv, char *err, size_t errlen)
 	optind = 1;
 	while ((opt = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		if (opt == ':' || opt == '?') {
-			snprintf(err, errlen, "%s: %s", argv[optind - 1],
-					opt == ':' ? "needs a value" : "unknown or ambiguous, or takes no value");
+			snprintf(err, errlen, "%s: %s", argv[optind - 1], opt == ':' ?
+					"needs a value" : "unknown, ambiguous, or takes no value");
 			return -EINVAL;
 		}
 		if (apply(a, opt, optarg, err, errlen) != 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The command line: what stands behind "--". Parsed before EAL starts, so that bad usage costs nothing.
+ * The command line: what stands behind "--". Parsed before EAL starts, so that bad usage costs
+ * nothing.
  */
 #ifndef TEST_VDPA_ARGS_H
 #define TEST_VDPA_ARGS_H

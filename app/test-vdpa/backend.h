@@ -2,8 +2,8 @@
 /*
  * The back-end's end: DPDK's vhost library on a private socket, with a vDPA device behind it.
  *
- * Owns: the socket in a folder of its own, and the registration. Main thread; the vhost library's thread
- * only counts connections.
+ * Owns: the socket in a folder of its own, and the registration. Main thread; the vhost library's
+ * thread only counts connections.
  */
 #ifndef TEST_VDPA_BACKEND_H
 #define TEST_VDPA_BACKEND_H

@@ -28,7 +28,7 @@ struct bench {
 	struct mem *mem;
 	struct layout_slices slices;
 	struct mem *next_mem;		/* from prepare() to the reset */
-	struct mem *old_mem;		/* from the reset to retire(); replace keeps it to watch it */
+	struct mem *old_mem;		/* from the reset to retire(), or watched */
 	bool watching;			/* old_mem is all poison */
 	uint64_t changed;		/* places in withdrawn memory that were written */
 	char stage[48];			/* what goes on, in front of every failure; may be empty */
@@ -146,7 +146,8 @@ replace_retire(struct bench *b)
 static const struct bench_kind kinds[] = {
 	{ .name = "reset" },
 	{ .name = "remap", .prepare = remap_prepare, .retire = remap_retire },
-	{ .name = "replace", .prepare = replace_prepare, .retire = replace_retire, .withdraws = true },
+	{ .name = "replace", .prepare = replace_prepare, .retire = replace_retire,
+		.withdraws = true },
 };
 
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -459,7 +460,8 @@ plan(struct bench *b)
 {
 	const struct args *a = b->args;
 	struct net_cfg nc = { .pairs = a->pairs, .queue_size = a->queue_size, .packed = a->packed };
-	struct layout_cfg lc = { .bytes = a->mem_bytes, .page = LAYOUT_PAGE, .regions = a->regions };
+	struct layout_cfg lc = { .bytes = a->mem_bytes, .page = LAYOUT_PAGE,
+		.regions = a->regions };
 	uint64_t huge = a->backing == MEM_HUGETLBFS ? mem_hugepage_bytes() : 0;
 
 	if (huge > lc.page)
@@ -472,8 +474,8 @@ plan(struct bench *b)
 			(layout_slice(&b->layout, a->regions, lc.page, 0, &b->slices) != 0 &&
 			 (a->backing == MEM_HUGETLBFS ||
 			  layout_slice(&b->layout, a->regions, SMALL_PAGE, 0, &b->slices) != 0)))
-		return fail(b, -EINVAL, "--mem: %llu MiB are too few for %u region%s, %u queue pair%s of %u",
-				(unsigned long long)(lc.bytes >> 20),
+		return fail(b, -EINVAL, "--mem: %llu MiB are too few for %u region%s, "
+				"%u queue pair%s of %u", (unsigned long long)(lc.bytes >> 20),
 				a->regions, a->regions == 1 ? "" : "s",
 				a->pairs, a->pairs == 1 ? "" : "s", a->queue_size);
 	return 0;

@@ -21,19 +21,19 @@ struct bench;
 /* A benchmark: what it does around the resets that all of them share. */
 struct bench_kind {
 	const char *name;
-	/* Get what the next reset brings, under traffic. Returns 0, or a negative errno with a line in
-	 * the result. May be NULL, like the next one. */
+	/* Get what the next reset brings, under traffic. Returns 0, or a negative errno with a
+	 * line in the result. May be NULL, like the next one. */
 	int (*prepare)(struct bench *b, uint32_t iteration);
 	/* Traffic flows again: deal with what the reset left. */
 	void (*retire)(struct bench *b);
-	/* The memory is another one afterwards: the old is withdrawn from the device, and watched. */
+	/* The memory is another one afterwards: the old is withdrawn, and watched. */
 	bool withdraws;
 };
 
 struct bench_result {
 	uint32_t iterations;		/* that were completed; all else covers them */
 	struct series close_us, conf_us, blackout_us;
-	bool counted;			/* the process has counters; without, the next five mean nothing */
+	bool counted;			/* the process has counters, which the next five need */
 	struct series commands_close, commands_conf, commands_background;
 	struct series pinned_bytes;
 	uint64_t dma_faults;
@@ -47,9 +47,8 @@ const struct bench_kind *bench_find(const char *name);
 void bench_names(char *buf, size_t len);
 
 /**
- * Run a benchmark against the vhost-user back-end at @p path. @p cpus: where a guest without an lcore of
- * its own may run.
- * Returns 0: it ran, @p res is good (and says whether it failed);
+ * Run a benchmark against the vhost-user back-end at @p path. @p cpus: where a guest without an
+ * lcore of its own may run. Returns 0: it ran, @p res is good (and says whether it failed);
  * -EINVAL: the arguments do not fit the device, res->failed says how; nothing ran.
  */
 int bench_run(const struct args *args, const char *path, const cpu_set_t *cpus,

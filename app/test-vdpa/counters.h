@@ -2,8 +2,8 @@
 /*
  * The counters of an emulated device, if the process runs on one.
  *
- * The function that delivers them is looked up when first needed; on real hardware it is absent, and
- * there are no counters. Main thread.
+ * The function that delivers them is looked up when first needed; on real hardware it is absent,
+ * and there are no counters. Main thread.
  */
 #ifndef TEST_VDPA_COUNTERS_H
 #define TEST_VDPA_COUNTERS_H
@@ -19,7 +19,7 @@ struct counters {
 
 bool counters_present(void);
 
-/** Take a snapshot without reading it, which costs little. Returns NULL without counters; free() it. */
+/** Take a snapshot without reading it, which costs little. free() it. NULL: no counters. */
 char *counters_snapshot(void);
 
 /** Read a snapshot. Returns 0, or -ENODATA if it is NULL or lacks a counter. */

@@ -13,7 +13,7 @@
 #include "fe.h"
 
 #define NS_PER_MS 1000000
-#define POLL_SLICE_MS 100	/* how late an interrupt may be noticed, if it hits just before poll() */
+#define POLL_SLICE_MS 100	/* how late an interrupt that hits just before poll() is seen */
 
 static volatile sig_atomic_t interrupted;
 
@@ -49,8 +49,8 @@ fe_connect(struct fe *fe, const char *path)
 
 	*fe = (struct fe){ .sock = -1 };
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return fail(fe, -ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes", path,
-				sizeof(addr.sun_path) - 1);
+		return fail(fe, -ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes",
+				path, sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
 	fe->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fe->sock < 0 || connect(fe->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
@@ -152,7 +152,7 @@ recv_msg(struct fe *fe, enum vu_request request, struct vu_msg *m, uint32_t size
 	if (ret != 0)
 		return ret;
 	if (!vu_msg_answers(&m->hdr, request, size))
-		return fail(fe, -EPROTO, "%s was answered by %s, flags 0x%x, %u bytes instead of %u",
+		return fail(fe, -EPROTO, "%s was answered by %s, flags 0x%x, %u bytes, not %u",
 				vu_request_name(request), vu_request_name(m->hdr.request),
 				m->hdr.flags, m->hdr.size, size);
 	return recv_all(fe, request, &m->payload, size);
@@ -251,8 +251,8 @@ fe_get_vring_base(struct fe *fe, uint32_t index, uint32_t *base)
 	if (ret != 0)
 		return ret;
 	if (m.payload.state.index != index)
-		return fail(fe, -EPROTO, "GET_VRING_BASE of ring %u was answered for ring %u", index,
-				m.payload.state.index);
+		return fail(fe, -EPROTO, "GET_VRING_BASE of ring %u was answered for ring %u",
+				index, m.payload.state.index);
 	*base = m.payload.state.num;
 	return 0;
 }

@@ -3,8 +3,8 @@
  * The front-end's end of a vhost-user connection.
  *
  * Owns: the socket. Messages go out one at a time; whoever needs an answer waits for it here, never
- * longer than FE_TIMEOUT_MS, and no longer than until fe_interrupt() was called. One thread (but for
- * fe_interrupt(), which a signal handler may call).
+ * longer than FE_TIMEOUT_MS, and no longer than until fe_interrupt() was called. One thread (but
+ * for fe_interrupt(), which a signal handler may call).
  *
  * Errors: a negative errno, and one line in fe->err that names the message. After an error the
  * connection is only good for fe_close().

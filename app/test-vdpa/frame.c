@@ -55,7 +55,8 @@ frame_len(const struct frame_id *id)
 static uint32_t
 stamp_check(const struct stamp *s)
 {
-	return mix64(mix64(s->seq) ^ ((uint64_t)s->queue << 32 | (uint64_t)s->len << 16 | s->magic));
+	return mix64(mix64(s->seq) ^
+			((uint64_t)s->queue << 32 | (uint64_t)s->len << 16 | s->magic));
 }
 
 /* One's complement sum of @len bytes (RFC 1071), over words of 32 bits in memory order. */

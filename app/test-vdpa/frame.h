@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Test frames: Ethernet, IPv4, UDP and a payload, every byte of which follows from the sending queue
- * and a sequence number. A receiver therefore verifies a frame by building it again.
+ * Test frames: Ethernet, IPv4, UDP and a payload, every byte of which follows from the sending
+ * queue and a sequence number. A receiver therefore verifies a frame by building it again.
  *
  * Frames of one queue belong to FRAME_FLOWS flows that differ in their UDP source port, so that
  * receive side scaling spreads them; frames of one flow arrive in order on any sane network.

@@ -89,7 +89,8 @@ turn(struct guest *g, struct pollfd *fds)
 		else
 			__atomic_store_n(&g->broken, true, __ATOMIC_RELEASE);
 		for (i = 0; i < g->net.cfg.pairs; i++)
-			fds[i] = (struct pollfd){ .fd = g->net.pair[i].rx.call_fd, .events = POLLIN };
+			fds[i] = (struct pollfd){ .fd = g->net.pair[i].rx.call_fd,
+				.events = POLLIN };
 	}
 	pthread_mutex_unlock(&g->lock);
 	return ns;
@@ -171,8 +172,8 @@ start_thread(struct guest *g)
 }
 
 int
-guest_create(struct guest *g, const struct net_cfg *cfg, const struct layout *layout, uint32_t pps,
-		const cpu_set_t *cpus)
+guest_create(struct guest *g, const struct net_cfg *cfg, const struct layout *layout,
+		uint32_t pps, const cpu_set_t *cpus)
 {
 	int ret;
 

@@ -2,12 +2,12 @@
 /*
  * The guest: a thread that runs the virtio-net driver (net.h) at a steady pace.
  *
- * It sends pps frames a second, in bursts, and looks at its rings at least every GUEST_TICK_NS while
- * frames are on their way; in between it sleeps, since cores may be few. That tick is the resolution
- * of every time it reports.
+ * It sends pps frames a second, in bursts, and looks at its rings at least every GUEST_TICK_NS
+ * while frames are on their way; in between it sleeps, since cores may be few. That tick is the
+ * resolution of every time it reports.
  *
- * Paused, the caller may use guest->net; running, it is the thread's, which works on it under guest->lock.
- * All functions are for the thread that created the guest.
+ * Paused, the caller may use guest->net; running, it is the thread's, which works on it under
+ * guest->lock. All functions are for the thread that created the guest.
  */
 #ifndef TEST_VDPA_GUEST_H
 #define TEST_VDPA_GUEST_H
@@ -31,7 +31,7 @@ struct guest {
 	pthread_mutex_t lock;		/* net, want, drain and the pace */
 	enum guest_want want;
 	bool drain;			/* send nothing new */
-	bool broken;			/* atomic: net.fault says why; the thread has paused itself */
+	bool broken;			/* atomic: net.fault says why; the thread rests */
 	uint64_t first_rx_ns;		/* atomic: since guest_resume(), 0: nothing yet */
 	uint64_t last_rx_ns;		/* atomic */
 	uint64_t last_ns;		/* when credit was given last; 0: pace starts anew */
@@ -40,15 +40,15 @@ struct guest {
 	unsigned int lcore;
 	pthread_t thread;
 	struct pollfd *fds;		/* of the thread: the receive rings' call eventfds */
-	cpu_set_t cpus;			/* of a thread that is no lcore: EAL has pinned its creator */
+	cpu_set_t cpus;			/* of a thread that is no lcore: its creator is pinned */
 };
 
 /**
  * Create a guest, paused, without memory (net_bind()). Its thread is the first worker lcore, or a
  * thread of its own on @p cpus where EAL has none. Returns 0 or a negative errno.
  */
-int guest_create(struct guest *g, const struct net_cfg *cfg, const struct layout *layout, uint32_t pps,
-		const cpu_set_t *cpus);
+int guest_create(struct guest *g, const struct net_cfg *cfg, const struct layout *layout,
+		uint32_t pps, const cpu_set_t *cpus);
 /** End the thread and free everything. */
 void guest_destroy(struct guest *g);
 
@@ -57,7 +57,7 @@ void guest_resume(struct guest *g);
 /** Returns once the thread touches neither rings nor memory. */
 void guest_pause(struct guest *g);
 
-/** Send nothing new and wait up to @p timeout_ns for what is on its way. Returns whether all came back. */
+/** Send nothing new and wait up to @p timeout_ns for what is on its way: did all come back? */
 bool guest_drain(struct guest *g, uint64_t timeout_ns);
 
 /** Pairs that may send from now on: the first @p pairs. */

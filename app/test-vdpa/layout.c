@@ -82,8 +82,8 @@ layout_init(struct layout *l, const struct layout_cfg *cfg)
 			return -ENOSPC;
 		data += s->bytes - s->data_off;
 	}
-	/* An odd number of cache lines: buffers then meet page borders in every possible way. Each span
-	 * may waste one stride at its end. */
+	/* An odd number of cache lines: buffers then meet page borders in every possible way. Each
+	 * span may waste one stride at its end. */
 	units = data / (cfg->bufs + l->nspans) / BUF_ALIGN;
 	if (units <= LAYOUT_BUF_BYTES / BUF_ALIGN)
 		return -ENOSPC;
@@ -177,7 +177,8 @@ layout_slice(const struct layout *l, unsigned int n, uint64_t align, uint64_t se
 		return -ENOSPC;
 	deal_pieces(l, n, pieces);
 	for (i = 0; i < l->nspans; i++) {
-		int ret = slice_span(&l->span[i], pieces[i], align, mix64(seed * MIX_STEP + i), out);
+		int ret = slice_span(&l->span[i], pieces[i], align, mix64(seed * MIX_STEP + i),
+				out);
 
 		if (ret != 0)
 			return ret;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The guest's physical address space: which file backs which guest addresses, where rings and buffers
- * lie in it, and how a vhost-user memory table may slice it. Arithmetic alone; no memory is touched.
+ * The guest's physical address space: which file backs which guest addresses, where rings and
+ * buffers lie in it, and how a vhost-user memory table may slice it. Arithmetic alone; no memory is
+ * touched.
  *
  *   one region:    span 0 (file 0)
  *   two:           span 0 (file 0) | hole up to 4 GiB | span 1 (file 0, behind span 0)
  *   three or more: span 0 (file 0) | hole up to 4 GiB | span 1 (file 0) | span 2 (file 1)
  *
  * as QEMU lays out a PC's memory below and above 4 GiB, with a second memory back-end for three or
- * more. Guest address to (file, offset) never changes; slices only cut spans in pieces. Rings lie at the
- * head of the spans and are never cut, since a vhost back-end wants each within one region. Buffers are
- * spread over all that is left and may well be cut.
+ * more. Guest address to (file, offset) never changes; slices only cut spans in pieces. Rings lie
+ * at the head of the spans and are never cut, since a vhost back-end wants each within one region.
+ * Buffers are spread over all that is left and may well be cut.
  *
  * No locks, any thread.
  */
@@ -22,7 +23,7 @@
 #define LAYOUT_MAX_SPANS 3
 #define LAYOUT_MAX_FILES 2
 #define LAYOUT_MAX_SLICES 8		/* what DPDK's vhost library takes in a table */
-#define LAYOUT_PAGE (2ull << 20)	/* spans are made of these, so that 2 MiB hugepages back them */
+#define LAYOUT_PAGE (2ull << 20)	/* spans are made of these: 2 MiB hugepages fit */
 #define LAYOUT_BUF_BYTES 2048u
 
 struct layout_cfg {

@@ -88,11 +88,11 @@ find_device(const char *name)
 		dev = rte_vdpa_find_device_by_name(name);
 		if (dev != NULL)
 			return dev;
-		snprintf(line, sizeof(line), "--device %s: no such vDPA device; there are: %s", name,
-				names);
+		snprintf(line, sizeof(line), "--device %s: no such vDPA device; there are: %s",
+				name, names);
 	} else if (n == 0) {
 		snprintf(line, sizeof(line),
-				"--device: there is no vDPA device (EAL probes them by --vdev or -a)");
+				"--device: there is no vDPA device (EAL gets them by --vdev, -a)");
 	} else {
 		snprintf(line, sizeof(line), "--device is missing: one of %s", names);
 	}
@@ -106,7 +106,8 @@ static int
 report(const struct program *p, const struct bench_result *res, const char *device,
 		const char *driver)
 {
-	const struct report r = { .args = &p->args, .res = res, .device = device, .driver = driver };
+	const struct report r = { .args = &p->args, .res = res, .device = device,
+		.driver = driver };
 	char line[320];
 	int ret = 0;
 

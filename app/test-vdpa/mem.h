@@ -2,11 +2,11 @@
 /*
  * Guest memory: the files behind a layout, and one mapping of them in this process.
  *
- * Like a VMM's: shared files whose descriptors go to the back-end in the memory table, mapped here at
- * the userspace addresses that the table names. All pages are present from the start, as in a guest
- * that has touched its memory, so that no measurement contains their first touch.
- * A struct mem does not change once made: memory at other addresses is a second struct mem.
- * No locks, any thread.
+ * Like a VMM's: shared files whose descriptors go to the back-end in the memory table, mapped here
+ * at the userspace addresses that the table names. All pages are present from the start, as in a
+ * guest that has touched its memory, so that no measurement contains their first touch. A struct
+ * mem does not change once made: memory at other addresses is a second struct mem. No locks, any
+ * thread.
  */
 #ifndef TEST_VDPA_MEM_H
 #define TEST_VDPA_MEM_H

@@ -13,7 +13,7 @@
 #define TX_BURST 32u			/* frames a pair sends before it is another's turn */
 #define TABLE_OFF (LAYOUT_BUF_BYTES - RING_MAX_SEGS * sizeof(struct vring_desc))
 #define RX_CHAINED 8u			/* every 8th receive buffer is a chain of two */
-#define RX_SPLIT 256u			/* where half of them are cut; the others behind the header */
+#define RX_SPLIT 256u			/* where half of them are cut; others behind the header */
 #define LOST_AFTER_NS 1000000000ull	/* a taken frame that is not back by then won't come */
 
 static const uint8_t guest_mac[6] = { 0x02, 0x76, 0x64, 0x70, 0x61, 0x01 };
@@ -191,8 +191,11 @@ kick(const struct ring *r)
 		return;
 }
 
-/* Packed chains are only cut behind the header: DPDK's software back-end (up to 25.11 at least) takes four
- * packed descriptors at once without looking at NEXT, unless one of them is too short for its frame. */
+/*
+ * Packed chains are only cut behind the header: DPDK's software back-end (up to 25.11 at least)
+ * takes four packed descriptors at once without a look at NEXT, unless one is too short for its
+ * frame.
+ */
 static void
 rx_post(struct net *n, struct net_pair *p, uint16_t buf)
 {

@@ -2,13 +2,13 @@
 /*
  * The guest's virtio-net driver: queue pairs in guest memory, and the frames that go through them.
  *
- * Owns: the rings, which buffer belongs to which ring, and the ledger of every frame. What the device
- * returns is verified here and nowhere else.
+ * Owns: the rings, which buffer belongs to which ring, and the ledger of every frame. What the
+ * device returns is verified here and nowhere else.
  *
- * Buffers: each pair has net_rx_bufs() receive buffers, always posted but for a batch that waits to be
- * posted again, and net_tx_slots() send buffers. No more than net_max_outstanding() frames are on
- * their way at a time, less than one receive ring holds: a device that returns them all to one ring
- * need not drop any.
+ * Buffers: each pair has net_rx_bufs() receive buffers, always posted but for a batch that waits to
+ * be posted again, and net_tx_slots() send buffers. No more than net_max_outstanding() frames are
+ * on their way at a time, less than one receive ring holds: a device that returns them all to one
+ * ring need not drop any.
  *
  * Threads: one at a time; guest.c hands it over. A stopped device and net_stop() come before any
  * change of memory or rings.
@@ -78,7 +78,7 @@ void net_fini(struct net *n);
 
 /** Prepare new memory to be used: heads of the receive buffers are poisoned. May take its time. */
 void net_prepare_mem(const struct net *n, const struct mem *mem);
-/** How many receive buffers in @p mem have lost their poison, between net_stop() and net_reset(). */
+/** Receive buffers in @p mem that have lost their poison, between net_stop() and net_reset(). */
 uint64_t net_changed_rx_bufs(const struct net *n, const struct mem *mem);
 /** From now on the guest lives in @p mem, which holds the same contents or is prepared and new. */
 void net_bind(struct net *n, const struct mem *mem);
@@ -91,8 +91,8 @@ net_ring(const struct net *n, unsigned int vq)
 }
 
 /**
- * Start over as a driver does after a virtio reset, with these virtio features: fresh rings, receive
- * buffers posted. Returns 0 or the errno of eventfd.
+ * Start over as a driver does after a virtio reset, with these virtio features: fresh rings,
+ * receive buffers posted. Returns 0 or the errno of eventfd.
  */
 int net_reset(struct net *n, uint64_t features);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How far a run is, on standard error: one line that is rewritten on a terminal, else a line every few
- * seconds. Runs of less than that show nothing. Main thread.
+ * How far a run is, on standard error: one line that is rewritten on a terminal, else a line every
+ * few seconds. Runs of less than that show nothing. Main thread.
  */
 #ifndef TEST_VDPA_PROGRESS_H
 #define TEST_VDPA_PROGRESS_H

@@ -39,7 +39,8 @@ ring_init(struct ring *r, const struct ring_ops *ops, uint16_t index, uint16_t s
 {
 	int ret;
 
-	*r = (struct ring){ .ops = ops, .index = index, .size = size, .kick_fd = -1, .call_fd = -1 };
+	*r = (struct ring){ .ops = ops, .index = index, .size = size,
+		.kick_fd = -1, .call_fd = -1 };
 	r->bytes = ops->areas(size, &r->desc_off, &r->avail_off, &r->used_off);
 	r->chain = calloc(size, sizeof(*r->chain));
 	r->owner = calloc(size, sizeof(*r->owner));

@@ -2,9 +2,9 @@
 /*
  * The driver's side of a virtqueue (virtio 1.2, sections 2.7 split and 2.8 packed).
  *
- * Owns: the descriptors and indices of one ring, and its two eventfds. What is in flight is named by
- * an id that the caller picks; ids and descriptor chains are remembered in private memory, so that a
- * device that scribbles over the ring is found out, not followed.
+ * Owns: the descriptors and indices of one ring, and its two eventfds. What is in flight is named
+ * by an id that the caller picks; ids and descriptor chains are remembered in private memory, so
+ * that a device that scribbles over the ring is found out, not followed.
  *
  * Threads: one at a time. The layouts differ per format behind struct ring_ops; nothing else knows
  * which one is in use.
@@ -65,14 +65,14 @@ struct ring {
 
 	/* Of the format. Split: free-running indices. Packed: positions with wrap counters. */
 	uint16_t next_avail, next_used;
-	uint16_t published;	/* split: avail index that the device sees; packed: what is held back */
+	uint16_t published;	/* split: index that the device sees; packed: what is held */
 	bool avail_wrap, used_wrap;
 	uint16_t nfree;
 	uint16_t free_head;	/* split: list of free descriptors through chain[] */
 	uint16_t *chain;	/* split: next descriptor of a chain or of the free list */
 	uint16_t *owner;	/* split: id of the chain whose head this is */
-	uint16_t *taken;	/* descriptors of the chain; 0: not in flight. Split: by head, packed: by id */
-	uint16_t held_flags;	/* packed: of the first descriptor to publish, kept back until then */
+	uint16_t *taken;	/* descriptors of a chain in flight, by head (split) or id */
+	uint16_t held_flags;	/* packed: of the first descriptor to publish, held until then */
 	bool held;
 };
 
@@ -91,7 +91,7 @@ ring_bind(struct ring *r, uint64_t gpa, uint8_t *mem)
 	r->mem = mem;
 }
 
-/** Zero the memory and forget what was in flight. New eventfds: the old ones may still be signalled. */
+/** Zero the memory and forget what was in flight. New eventfds: the old may be signalled still. */
 int ring_reset(struct ring *r);
 
 #endif /* TEST_VDPA_RING_H */

@@ -109,7 +109,7 @@ packed_publish(struct ring *r)
 		return false;
 	r->held = false;
 	__atomic_store_n(&desc_of(r)[r->published].flags, htole16(r->held_flags), __ATOMIC_RELEASE);
-	/* The device may stop looking between our store and its flag: order the two (2.8.21.3.1). */
+	/* The device may set its flag between our store and our look: order them (2.8.21.3.1). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return le16toh(__atomic_load_n(&device->flags, __ATOMIC_RELAXED)) !=
 		VRING_PACKED_EVENT_FLAG_DISABLE;

@@ -97,7 +97,7 @@ split_publish(struct ring *r)
 		return false;
 	r->published = r->next_avail;
 	__atomic_store_n(&avail_of(r)->idx, htole16(r->next_avail), __ATOMIC_RELEASE);
-	/* The device may stop looking between our store and its flag: order the two (2.7.13.4.1). */
+	/* The device may set its flag between our store and our look: order them (2.7.13.4.1). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return (le16toh(__atomic_load_n(&used_of(r)->flags, __ATOMIC_RELAXED)) &
 			VRING_USED_F_NO_NOTIFY) == 0;

@@ -161,7 +161,7 @@ negotiate_status(struct session *s)
 		return from_fe(s, ret);
 	ret = fe_get_u64(&s->fe, VU_GET_STATUS, &status);
 	if (ret == 0 && (status & VIRTIO_CONFIG_S_FEATURES_OK) == 0) {
-		snprintf(s->err, sizeof(s->err), "the device took FEATURES_OK back (features 0x%llx)",
+		snprintf(s->err, sizeof(s->err), "the device took FEATURES_OK back, of 0x%llx",
 				(unsigned long long)s->features);
 		return -EPROTO;
 	}
@@ -269,7 +269,7 @@ session_reset(struct session *s)
 {
 	int ret = set_status(s, 0);
 
-	/* A ring stays enabled over a reset; a guest that boots finds but the first pair enabled. */
+	/* A ring stays enabled over a reset; a guest that boots finds the first pair enabled. */
 	if (ret == 0)
 		ret = enable(s, early_rings(s), rings(s), false);
 	return from_fe(s, ret);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a VMM says over vhost-user for a virtio-net device, in the order in which QEMU 7.2 and 8 say it:
+ * What a VMM says over vhost-user for a virtio-net device, in the order in which QEMU 7.2 and 8 say
+ * it:
  *
  *   session_open    GET_FEATURES, GET/SET_PROTOCOL_FEATURES, SET_OWNER, GET_QUEUE_NUM, GET_CONFIG
- *   session_setup   SET_STATUS ACKNOWLEDGE, DRIVER; SET_FEATURES; SET_STATUS FEATURES_OK, read back;
+ *   session_setup   SET_STATUS ACKNOWLEDGE, DRIVER; SET_FEATURES; SET_STATUS FEATURES_OK, read it;
  *                   SET_MEM_TABLE; for each ring NUM, BASE, ADDR, KICK, CALL; enable the rings
  *   session_go      SET_STATUS DRIVER_OK, then GET_FEATURES as a barrier
  *   session_late    enable the rings that were left out
  *   session_stop    GET_VRING_BASE for each ring
  *   session_reset   SET_STATUS 0
  *
- * STATUS, MQ, REPLY_ACK and CONFIG are negotiated if offered. Without STATUS the rings are enabled by
- * session_go(), since that is what makes such a device start.
+ * STATUS, MQ, REPLY_ACK and CONFIG are negotiated if offered. Without STATUS the rings are enabled
+ * by session_go(), since that is what makes such a device start.
  *
  * Owns: the connection and what was negotiated over it. Main thread. Errors: a negative errno, one
  * line in err.

@@ -26,9 +26,9 @@ int series_add(struct series *s, double value);
 void series_free(struct series *s);
 
 /**
- * Distribution of the samples. The median of an even number is the mean of the middle two; p99 is the
- * smallest sample that 99 % do not exceed (nearest rank).
- * Returns 0, -ENODATA without samples, or -ENOMEM.
+ * Distribution of the samples. The median of an even number is the mean of the middle two; p99 is
+ * the smallest sample that 99 % do not exceed (nearest rank). Returns 0, -ENODATA without samples,
+ * or -ENOMEM.
  */
 int series_dist(const struct series *s, struct dist *d);
 

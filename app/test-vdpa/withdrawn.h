@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guest memory that was taken away from the device, and is watched: a write to it is a defect, since by
- * now it might belong to somebody else.
+ * Guest memory that was taken away from the device, and is watched: a write to it is a defect,
+ * since by now it might belong to somebody else.
  *
- * Every byte of it gets poisoned, and must stay so. Filling a large guest takes long, too long for the
- * blackout that is being measured; so at first only the rings are filled (receive buffers bear poison
- * in their first bytes anyway, see net.h) and the rest once traffic flows again.
- * Main thread; the device has been stopped in between.
+ * Every byte of it gets poisoned, and must stay so. Filling a large guest takes long, too long for
+ * the blackout that is being measured; so at first only the rings are filled (receive buffers bear
+ * poison in their first bytes anyway, see net.h) and the rest once traffic flows again. Main
+ * thread; the device has been stopped in between.
  */
 #ifndef TEST_VDPA_WITHDRAWN_H
 #define TEST_VDPA_WITHDRAWN_H
@@ -17,7 +17,7 @@
 
 /** Right behind net_stop(), while the driver still lives in @p mem. */
 void withdrawn_begin(const struct net *net, struct mem *mem);
-/** Judge the time since withdrawn_begin(), and fill the rest. Returns how many places have changed. */
+/** Judge the time since withdrawn_begin(), and fill the rest. Returns how many places changed. */
 uint64_t withdrawn_fill(const struct net *net, struct mem *mem);
 /** Judge the time since withdrawn_fill(). Returns how many pages have changed. */
 uint64_t withdrawn_check(const struct mem *mem);

@@ -59,14 +59,15 @@ test_headers_are_valid(void **state)
 	(void)state;
 	for (id.seq = 0; id.seq < 1000; id.seq++) {
 		uint16_t len = frame_build(buf, &id, &addr);
-		uint16_t udp = len - UDP_AT;
+		uint16_t udp = len - UDP_AT, pseudo;
 
 		assert_memory_equal(buf, addr.dst, 6);
 		assert_memory_equal(buf + 6, addr.src, 6);
 		assert_int_equal(buf[IP_AT + 2] << 8 | buf[IP_AT + 3], len - IP_AT);
 		assert_int_equal(csum(buf + IP_AT, 20, 0), 0xffff);
 		assert_int_equal(buf[UDP_AT + 4] << 8 | buf[UDP_AT + 5], udp);
-		assert_int_equal(csum(buf + UDP_AT, udp, csum(buf + IP_AT + 12, 8, 17 + udp)), 0xffff);
+		pseudo = csum(buf + IP_AT + 12, 8, 17 + udp);
+		assert_int_equal(csum(buf + UDP_AT, udp, pseudo), 0xffff);
 	}
 }
 

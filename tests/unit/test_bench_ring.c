@@ -120,7 +120,8 @@ split_put(const struct chain *c, uint32_t len)
 static bool
 packed_get(struct chain *c)
 {
-	const struct vring_packed_desc *d = (const void *)(mem + r.desc_off), *t = (void *)table_mem;
+	const struct vring_packed_desc *d = (const void *)(mem + r.desc_off);
+	const struct vring_packed_desc *t = (const void *)table_mem;
 	uint16_t flags = d[dev_avail].flags, i;
 
 	*c = (struct chain){0};
