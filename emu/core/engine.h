@@ -10,6 +10,8 @@
 #ifndef EMU_ENGINE_H
 #define EMU_ENGINE_H
 
+#include <semaphore.h>
+
 #include "event_qp.h"
 #include "steer.h"
 #include "virtq.h"
@@ -32,6 +34,7 @@ struct emu_engine {
 	struct emu_dev *dev;
 	pthread_t thread;
 	atomic_bool stop;
+	sem_t wake;                        /* ends a pause of the idle thread */
 
 	TAILQ_HEAD(, emu_virtq) ready;     /* queues in RDY, the next to be served first */
 	unsigned int nready;
