@@ -279,13 +279,16 @@ host_pin(void *host, uint64_t addr, uint64_t len, unsigned int flags, uint64_t *
 	uint64_t from = addr & ~(uint64_t)(PAGE - 1), to = (addr + len + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 	uint64_t start = now_ns();
 	struct pin *pin;
+	int rc, cancel;
 	size_t i;
-	int rc;
 
 	if (len == 0 || addr + len < addr || to <= from || to - from > UNITS * UNIT_BYTES)
 		return -EFAULT;
 	emu_guard_install();
+	/* A system call, for the program: not a place at which a thread is cancelled. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	rc = pin_create(h, from, to, (flags & EMU_PIN_WRITE) != 0, &pin);
+	pthread_setcancelstate(cancel, NULL);
 	if (rc != 0)
 		return rc;
 	pin->given = pin->bus + (addr - from);

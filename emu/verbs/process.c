@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The process: its devices, made when it first asks for them, and the report when it ends.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "face.h"
+#include "host.h"
+#include "sysfs.h"
+
+static struct {
+	pthread_mutex_t lock;
+	struct emu_host *host;
+	struct face_dev *devs[EMU_DEVICES_MAX];
+	int n;
+	char *sysfs;               /* the folder, if we made it */
+} process = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void
+complain(const char *what, const char *why)
+{
+	fprintf(stderr, "mlx5-emu: %s: %s\n", what, why);
+}
+
+/* ---- set-up ---- */
+
+/* For each part of an environment variable; none when it is not set. Stops at the first that fails. */
+static int
+for_each_part(const char *name, int (*fn)(const char *part, unsigned int i, void *arg), void *arg)
+{
+	const char *val = getenv(name);
+	char *copy, *rest, *part;
+	unsigned int i = 0;
+	int rc = 0;
+
+	if (val == NULL)
+		return 0;
+	copy = rest = strdup(val);
+	if (copy == NULL)
+		return -ENOMEM;
+	while (rc >= 0 && (part = strsep(&rest, EMU_ENV_SEPARATOR)) != NULL)
+		rc = fn(part, i++, arg);
+	free(copy);
+	return rc < 0 ? rc : (int)i;
+}
+
+static int
+add_fail(const char *spec, unsigned int i, void *arg)
+{
+	char err[256];
+	int rc;
+
+	(void)i;
+	(void)arg;
+	rc = emu_fail_add(spec, err, sizeof(err));
+	if (rc != 0)
+		complain(EMU_ENV_FAIL, err);
+	return rc;
+}
+
+static int
+add_device(const struct emu_dev_config *cfg, unsigned int i)
+{
+	const char *sysfs = getenv(EMU_ENV_SYSFS);
+	int rc;
+
+	if (sysfs == NULL) {
+		sysfs = process.sysfs;
+		rc = emu_sysfs_add(sysfs, cfg, i);
+		if (rc != 0) {
+			complain(sysfs, strerror(-rc));
+			return rc;
+		}
+	}
+	rc = face_dev_create(cfg, i, sysfs, process.host, &process.devs[i]);
+	if (rc == 0)
+		process.n++;
+	return rc;
+}
+
+static int
+add_device_by_spec(const char *spec, unsigned int i, void *arg)
+{
+	struct emu_dev_config cfg;
+	char err[256];
+	int rc;
+
+	(void)arg;
+	if (i == EMU_DEVICES_MAX) {
+		complain(EMU_ENV_DEVICES, "too many devices");
+		return -EINVAL;
+	}
+	emu_config_default(&cfg, i);
+	rc = emu_config_parse(&cfg, spec, err, sizeof(err));
+	if (rc != 0) {
+		complain(EMU_ENV_DEVICES, err);
+		return rc;
+	}
+	return add_device(&cfg, i);
+}
+
+/* Where mlx5-emu-run could not mount one. */
+static int
+make_sysfs(void)
+{
+	const char *tmp = getenv("TMPDIR");
+	char path[PATH_MAX];
+
+	if (getenv(EMU_ENV_SYSFS) != NULL)
+		return 0;
+	snprintf(path, sizeof(path), "%s/mlx5-emu.XXXXXX", tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(path) == NULL) {
+		complain(path, strerror(errno));
+		return -errno;
+	}
+	process.sysfs = strdup(path);
+	return process.sysfs != NULL ? 0 : -ENOMEM;
+}
+
+static void
+remove_sysfs(void)
+{
+	if (process.sysfs != NULL)
+		emu_sysfs_remove(process.sysfs);
+	free(process.sysfs);
+	process.sysfs = NULL;
+}
+
+/* A report that says nothing happened must not outlive a process that ends without writing its own. */
+static void
+empty_report(void)
+{
+	const char *path = getenv(EMU_ENV_REPORT);
+
+	if (path != NULL && truncate(path, 0) != 0 && errno != ENOENT)
+		complain(path, strerror(errno));
+}
+
+static void
+remove_devices(void)
+{
+	while (process.n > 0)
+		face_dev_destroy(process.devs[--process.n]);
+	emu_host_destroy(process.host);
+	process.host = NULL;
+	remove_sysfs();
+}
+
+static int
+make_devices(void)
+{
+	const char *trace = getenv(EMU_ENV_TRACE);
+	struct emu_dev_config cfg;
+	int rc;
+
+	empty_report();
+	rc = trace != NULL ? emu_trace_open(trace) : 0;
+	if (rc != 0) {
+		complain(trace, strerror(-rc));
+		return rc;
+	}
+	rc = for_each_part(EMU_ENV_FAIL, add_fail, NULL);
+	if (rc < 0)
+		return rc;
+	rc = make_sysfs();
+	if (rc != 0)
+		return rc;
+	rc = emu_host_create(&process.host);
+	if (rc != 0)
+		goto err;
+	rc = for_each_part(EMU_ENV_DEVICES, add_device_by_spec, NULL);
+	if (rc == 0) {
+		emu_config_default(&cfg, 0);
+		rc = add_device(&cfg, 0);
+	}
+	if (rc >= 0)
+		return 0;
+err:
+	remove_devices();
+	return rc;
+}
+
+int
+face_devices(struct face_dev *const **devs)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&process.lock);
+	if (process.n == 0)
+		rc = make_devices();
+	*devs = process.devs;
+	rc = rc == 0 ? process.n : rc;
+	pthread_mutex_unlock(&process.lock);
+	return rc;
+}
+
+/* ---- fork: a child has no device threads, and makes devices of its own if it asks for some ---- */
+
+static void
+in_child(void)
+{
+	pthread_mutex_init(&process.lock, NULL);
+	process.host = NULL;
+	process.n = 0;
+	process.sysfs = NULL;
+}
+
+static void __attribute__((constructor))
+at_start(void)
+{
+	pthread_atfork(NULL, NULL, in_child);
+}
+
+/* ---- the report ---- */
+
+static void
+write_report(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (f == NULL) {
+		complain(path, strerror(errno));
+		return;
+	}
+	emu_report_print(f);
+	if (fclose(f) != 0)
+		complain(path, strerror(errno));
+}
+
+/* mlx5-emu-run has left the report of a process that never saw a device: only one that did writes. */
+static void __attribute__((destructor))
+at_end(void)
+{
+	const char *path = getenv(EMU_ENV_REPORT);
+
+	if (process.n == 0)
+		return;
+	if (path != NULL)
+		write_report(path);
+	remove_sysfs();
+}
+
+static pthread_key_t json_key;
+static pthread_once_t json_once = PTHREAD_ONCE_INIT;
+
+static void
+json_init(void)
+{
+	pthread_key_create(&json_key, free);
+}
+
+const char *mlx5_emu_counters_json(void);
+
+/** The report's object now. Valid until the thread's next call or end. */
+const char *
+mlx5_emu_counters_json(void)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f;
+
+	pthread_once(&json_once, json_init);
+	free(pthread_getspecific(json_key));
+	pthread_setspecific(json_key, NULL);
+	f = open_memstream(&text, &len);
+	if (f == NULL)
+		return NULL;
+	emu_report_print(f);
+	if (fclose(f) != 0) {
+		free(text);
+		return NULL;
+	}
+	pthread_setspecific(json_key, text);
+	return text;
+}
