@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <rte_dev.h>
@@ -31,7 +32,6 @@ enum { EXIT_USAGE = 2 };	/* beside EXIT_SUCCESS and EXIT_FAILURE */
 
 struct program {
 	struct args args;
-	FILE *json;
 	cpu_set_t cpus;		/* before EAL pins this thread */
 };
 
@@ -103,6 +103,20 @@ find_device(const char *name)
 /* ---- a run ---- */
 
 static int
+write_json(const struct report *r, const char *path)
+{
+	FILE *f = fopen(path, "we");
+	int ret;
+
+	if (f == NULL)
+		return -errno;
+	ret = report_json(r, f);
+	if (fclose(f) != 0 && ret == 0)
+		ret = -errno;
+	return ret;
+}
+
+static int
 report(const struct program *p, const struct bench_result *res, const char *device,
 		const char *driver)
 {
@@ -113,8 +127,8 @@ report(const struct program *p, const struct bench_result *res, const char *devi
 
 	report_table(&r, stdout);
 	fflush(stdout);
-	if (p->json != NULL)
-		ret = report_json(&r, p->json);
+	if (p->args.json != NULL)
+		ret = write_json(&r, p->args.json);
 	if (ret != 0) {
 		snprintf(line, sizeof(line), "--json %s: %s", p->args.json, strerror(-ret));
 		return complain(EXIT_FAILURE, line);
@@ -180,10 +194,31 @@ asks(int argc, char **argv, const char *option)
 	return argc == 2 && strcmp(argv[1], option) == 0;
 }
 
+/* Whether the result can be written there, asked before the run and without a trace. */
+static int
+check_writable(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+	char *folder;
+	int ret;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (access(path, F_OK) == 0)
+		return access(path, W_OK) == 0 ? 0 : -errno;
+	folder = slash ? strndup(path, slash - path + 1) : strdup(".");
+	if (folder == NULL)
+		return -ENOMEM;
+	ret = access(folder, W_OK | X_OK) == 0 ? 0 : -errno;
+	free(folder);
+	return ret;
+}
+
 static int
 parse(struct program *p, int argc, char **argv)
 {
-	int eal = eal_argc(argc, argv);
+	int eal = eal_argc(argc, argv), ret = 0;
 	char err[256];
 
 	if (asks(argc, argv, "--help") || asks(argc, argv, "-h")) {
@@ -200,27 +235,13 @@ parse(struct program *p, int argc, char **argv)
 		complain(EXIT_USAGE, err);
 		return -EINVAL;
 	}
-	if (p->args.json != NULL && !p->args.help && !p->args.version) {
-		p->json = fopen(p->args.json, "we");
-		if (p->json == NULL) {
-			snprintf(err, sizeof(err), "--json %s: %s", p->args.json, strerror(errno));
-			complain(EXIT_USAGE, err);
-			return -EINVAL;
-		}
+	if (p->args.json != NULL)
+		ret = check_writable(p->args.json);
+	if (ret != 0) {
+		snprintf(err, sizeof(err), "--json %s: %s", p->args.json, strerror(-ret));
+		complain(EXIT_USAGE, err);
 	}
-	return 0;
-}
-
-/* The vhost library tells of every message; unless asked, only hear its complaints. */
-static void
-quieten(int argc, char **argv)
-{
-	int i;
-
-	for (i = 1; i < argc; i++)
-		if (strncmp(argv[i], "--log-level", strlen("--log-level")) == 0)
-			return;
-	rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_WARNING);
+	return ret;
 }
 
 static int
@@ -229,7 +250,8 @@ start_eal(int argc, char **argv)
 	int eal = eal_argc(argc, argv);
 	char line[128];
 
-	quieten(eal, argv);
+	/* The vhost library tells of every message; hear its complaints, or what --log-level asks for. */
+	rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_WARNING);
 	if (rte_eal_init(eal, argv) >= 0)
 		return 0;
 	snprintf(line, sizeof(line), "EAL does not start: %s", rte_strerror(rte_errno));
@@ -240,7 +262,7 @@ start_eal(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct program p = { .json = NULL };
+	struct program p = { .args = { .help = false } };
 	bool stuck = false;
 	int status;
 
@@ -262,8 +284,6 @@ main(int argc, char **argv)
 		status = run(&p, p.args.socket, p.args.socket, NULL);
 	else
 		status = run_device(&p, &stuck);
-	if (p.json != NULL)
-		fclose(p.json);
 	/* A driver that is stuck may still use what a cleanup would take away. */
 	if (!stuck)
 		rte_eal_cleanup();
