@@ -2,12 +2,15 @@
 /*
  * Completion queues.
  *
- * A CQ lives in a user memory, as does its doorbell record: word 0 is the driver's consumer counter,
- * word 1 what it arms the queue with. A write to the doorbell register of the UAR page says "look at
- * word 1"; the register is one word that all CQs of the page share, so that its value is a hint.
+ * A CQ lives in a user memory, as does its doorbell record: word 0 is the driver's consumer
+ * counter, word 1 what it arms the queue with. A write to the doorbell register of the UAR page
+ * says "look at word 1"; the register is one word that all CQs of the page share, so that its value
+ * is a hint.
  *
- *	arm     the record has a sequence number that was not seen yet: armed, from the record's counter on
- *	event   something completed past that counter already, or completes now: COMP event, disarmed
+ *	arm     the record has a sequence number that was not seen yet: armed from the record's
+ *	        counter on
+ *	event   something completed past that counter already, or completes now: COMP event, and
+ *	        disarmed
  */
 #include <errno.h>
 
@@ -18,7 +21,7 @@ enum {
 	SYN_NO_ROOM = 1,       /* more CQs than log_max_cq */
 	SYN_NOT_FOUND,         /* no such CQ, or another user context's */
 	SYN_BUSY,              /* a QP completes into it */
-	SYN_NO_UMEM,           /* cq_umem_valid is 0: pages by address are the kernel's, which has no CQ here */
+	SYN_NO_UMEM,           /* cq_umem_valid is 0: only the kernel names pages one by one */
 	SYN_UMEM,              /* no such umem */
 	SYN_UMEM_RANGE,        /* the entries don't fit behind cq_umem_offset */
 	SYN_UMEM_ALIGN,        /* cq_umem_offset is not that of an entry */
@@ -127,8 +130,8 @@ emu_cq_post(struct emu_cq *cq, uint32_t qpn, uint16_t wqe_counter)
 	if (!cq->overrun_ok) {
 		if (dbr_read(cq, MLX5_CQ_DBR_SET_CI, &ci) != 0)
 			goto access;
-		/* A consumer counter ahead of the device's says nothing about room. NVIDIA's driver
-		 * leaves one behind when it resets the queue pair of a queue that was re-enabled. */
+		/* A consumer counter ahead of the device's says nothing about room: NVIDIA's driver
+		 * has one after it reset the queue pair of a queue that was enabled again. */
 		if (counter_diff(cq->produced, ci) >= 1 << cq->log_size) {
 			cq_error(cq, CQ_ERROR_OVERRUN);
 			return -EFAULT;

@@ -2,10 +2,11 @@
 /*
  * The device's thread: doorbells in, packets through, commands past.
  *
- * It works in turns. A turn holds dev->lock: it takes doorbells, serves every ready queue once with at
- * most EMU_BURST packets, and publishes what was received. Between turns commands have the lock first.
- * With nothing to do it looks at the doorbell words without the lock: for a while without a pause, then
- * with pauses that grow. A queue that becomes ready ends a pause: its doorbell is about to be rung.
+ * It works in turns. A turn holds dev->lock: it takes doorbells, serves every ready queue once with
+ * at most EMU_BURST packets, and publishes what was received. Between turns commands have the lock
+ * first. With nothing to do it looks at the doorbell words without the lock: for a while without a
+ * pause, then with pauses that grow. A queue that becomes ready ends a pause: its doorbell is about
+ * to be rung.
  */
 #include <errno.h>
 #include <sched.h>
@@ -19,17 +20,18 @@
 enum {
 	NS_PER_US = 1000,
 	NS_PER_S = 1000 * 1000 * NS_PER_US,
-	/* A queue that sent something is looked at again for this long without a doorbell, as the card
-	 * does: a driver that fills its ring meanwhile is served sooner. */
+	/* A queue that sent something is looked at again for this long without a doorbell, as the
+	 * card does: a driver that fills its ring meanwhile is served sooner. */
 	GRACE_NS = 50 * NS_PER_US,
-	/* Doorbells are awaited without a pause for this long, then with pauses of a quarter of the time
-	 * that nothing happened: a first packet waits for no longer than that. A pause costs some 20 us of
-	 * CPU time in a virtual machine; the longest one keeps an idle device near 1 % of a core. */
+	/* Doorbells are awaited without a pause for this long, then with pauses of a quarter of the
+	 * time that nothing happened: a first packet waits for no longer than that. A pause costs
+	 * some 20 us of CPU time in a virtual machine: with the longest one an idle device uses
+	 * about 1 % of a core. */
 	SPIN_NS = 50 * NS_PER_US,
 	NAP_SHARE = 4,
 	NAP_MIN_NS = 50 * NS_PER_US,
 	NAP_MAX_NS = 2000 * NS_PER_US,
-	/* Commands go first, but not for ever: queues move even while a driver sends nothing but. */
+	/* Commands go first, but not for ever: packets move under an endless stream of them. */
 	YIELD_NS = 1000 * NS_PER_US,
 	TIMER_SLACK_NS = 1,
 	THREAD_NAME = 16,
@@ -65,8 +67,8 @@ doorbell_rung(const struct emu_dev *dev)
 	return false;
 }
 
-/* All queues write one word: which of them rang last says nothing about the others. Every queue that
- * is ready counts as rung, the transmit queues are scanned. */
+/* All queues write one word: which of them rang last says nothing about the others. Every queue
+ * that is ready counts as rung, the transmit queues are scanned. */
 static bool
 take_doorbells(struct emu_engine *eng)
 {
@@ -267,8 +269,8 @@ engine_main(void *arg)
 /* ---- start and stop ---- */
 
 /* The thread is the device's, not the program's: it runs on any CPU whoever made it (DPDK pins its
- * threads to one each), with the default policy, and no signal of the program is handled on it. Those
- * that a bad access raises stay: the host's memory interface may catch them. */
+ * threads to one each), with the default policy, and no signal of the program is handled on it.
+ * Those that a bad access raises stay: the host's memory interface may catch them. */
 static int
 thread_create(struct emu_engine *eng)
 {

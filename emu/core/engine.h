@@ -39,9 +39,11 @@ struct emu_engine {
 	TAILQ_HEAD(, emu_virtq) ready;     /* queues in RDY, the next to be served first */
 	unsigned int nready;
 	TAILQ_HEAD(, emu_virtq) filled;    /* receive queues with completions to publish */
-	atomic_uint npending;              /* ready queues that owe the driver an event; read unlocked */
-	bool busy;                         /* the last turn left a queue that may have more to send */
-	atomic_bool recall;                /* a command took doorbells for queues that want a turn now */
+	bool busy;                         /* the last turn left queues that may send more */
+	/* Read without the lock: queues that owe their driver an event; and whether a command took
+	 * doorbells of queues that now want a turn. */
+	atomic_uint npending;
+	atomic_bool recall;
 
 	struct emu_uar_watch uars;
 	struct emu_steering steering;

@@ -18,7 +18,7 @@
 bool emu_qp_is_free_fw(const struct emu_qp *qp);
 /** A virtio queue sends its events through @p qp from now on. */
 void emu_qp_attach(struct emu_qp *qp);
-/** It does so no longer. @p destroyed: because the queue is gone, not because it chose another pair. */
+/** It does so no longer. @p destroyed: the queue is gone, it did not just choose another pair. */
 void emu_qp_detach(struct emu_qp *qp, bool destroyed);
 
 /* A bit for every UAR page: does a completion queue take its arm doorbells there? Written under

@@ -2,8 +2,8 @@
 /*
  * Flow tables of received frames: tables, groups (a mask each), entries (a value and a TIR each).
  *
- * A frame meets the tables in ascending level. In a table the entry with the lowest index that matches
- * wins; the first table that has one decides. Where none does, the frame is discarded.
+ * A frame meets the tables in ascending level. In a table the entry with the lowest index that
+ * matches wins; the first table that has one decides. Where none does, the frame is discarded.
  */
 #include <netinet/in.h>
 
@@ -148,8 +148,10 @@ parse_ipv6(struct emu_flow_key *key, const uint8_t *p, uint32_t len)
 	PRM_SET(fte_match_set_lyr_2_4, m, ip_protocol, p[6]);
 	PRM_SET(fte_match_set_lyr_2_4, m, frag, p[6] == IPPROTO_FRAGMENT);
 	PRM_SET(fte_match_set_lyr_2_4, m, ttl_hoplimit, p[7]);
-	memcpy(PRM_ADDR(fte_match_set_lyr_2_4, m, src_ipv4_src_ipv6), p + 8, sizeof(struct in6_addr));
-	memcpy(PRM_ADDR(fte_match_set_lyr_2_4, m, dst_ipv4_dst_ipv6), p + 24, sizeof(struct in6_addr));
+	memcpy(PRM_ADDR(fte_match_set_lyr_2_4, m, src_ipv4_src_ipv6), p + 8,
+		sizeof(struct in6_addr));
+	memcpy(PRM_ADDR(fte_match_set_lyr_2_4, m, dst_ipv4_dst_ipv6), p + 24,
+		sizeof(struct in6_addr));
 	parse_ports(key, p[6], p + IPV6_HDR, len - IPV6_HDR);
 }
 
@@ -191,7 +193,8 @@ emu_flow_key_parse(struct emu_flow_key *key, const void *frame, uint32_t len)
 		return false;
 	memset(key, 0, sizeof(*key));
 	memcpy((uint8_t *)m + PRM_OFF(fte_match_set_lyr_2_4, dmac_47_16), p, ETHER_ADDR);
-	memcpy((uint8_t *)m + PRM_OFF(fte_match_set_lyr_2_4, smac_47_16), p + ETHER_ADDR, ETHER_ADDR);
+	memcpy((uint8_t *)m + PRM_OFF(fte_match_set_lyr_2_4, smac_47_16), p + ETHER_ADDR,
+		ETHER_ADDR);
 	off = parse_vlan(key, p, len, &type);
 	PRM_SET(fte_match_set_lyr_2_4, m, ethertype, type);
 	if (type == ETHERTYPE_IPV4)
@@ -228,8 +231,10 @@ matchable(uint64_t mask[MATCH_WORDS])
 	PRM_SET(fte_match_set_lyr_2_4, m, ttl_hoplimit, UINT8_MAX);
 	PRM_SET(fte_match_set_lyr_2_4, m, udp_sport, UINT16_MAX);
 	PRM_SET(fte_match_set_lyr_2_4, m, udp_dport, UINT16_MAX);
-	memset(PRM_ADDR(fte_match_set_lyr_2_4, m, src_ipv4_src_ipv6), UINT8_MAX, sizeof(struct in6_addr));
-	memset(PRM_ADDR(fte_match_set_lyr_2_4, m, dst_ipv4_dst_ipv6), UINT8_MAX, sizeof(struct in6_addr));
+	memset(PRM_ADDR(fte_match_set_lyr_2_4, m, src_ipv4_src_ipv6), UINT8_MAX,
+		sizeof(struct in6_addr));
+	memset(PRM_ADDR(fte_match_set_lyr_2_4, m, dst_ipv4_dst_ipv6), UINT8_MAX,
+		sizeof(struct in6_addr));
 }
 
 /* ---- matching ---- */
@@ -284,7 +289,8 @@ check_table(struct emu_cmd *c, const void *ctx)
 
 	if (status != MLX5_CMD_STAT_OK)
 		return status;
-	if (PRM_GET(flow_table_context, ctx, reformat_en) || PRM_GET(flow_table_context, ctx, decap_en) ||
+	if (PRM_GET(flow_table_context, ctx, reformat_en) ||
+			PRM_GET(flow_table_context, ctx, decap_en) ||
 			PRM_GET(flow_table_context, ctx, sw_owner) ||
 			PRM_GET(flow_table_context, ctx, termination_table))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TABLE_KIND);
@@ -333,7 +339,8 @@ emu_create_flow_table(struct emu_dev *dev, struct emu_cmd *c)
 static struct emu_flow_table *
 find_table(struct emu_dev *dev, struct emu_cmd *c)
 {
-	return emu_obj_find(dev, EMU_FLOW_TABLE, PRM_GET(destroy_flow_table_in, c->in, table_id), c->uid);
+	return emu_obj_find(dev, EMU_FLOW_TABLE, PRM_GET(destroy_flow_table_in, c->in, table_id),
+		c->uid);
 }
 
 uint8_t
@@ -483,7 +490,8 @@ check_destination(struct emu_dev *dev, struct emu_cmd *c, const void *ctx, struc
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_INP_LEN_ERR, SYN_DESTINATION_SHORT);
 	if (PRM_GET(dest_format_struct, dest, destination_type) != MLX5_FLOW_DESTINATION_TYPE_TIR)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_DESTINATION_TYPE);
-	*tir = emu_obj_find(dev, EMU_TIR, PRM_GET(dest_format_struct, dest, destination_id), c->uid);
+	*tir = emu_obj_find(dev, EMU_TIR, PRM_GET(dest_format_struct, dest, destination_id),
+		c->uid);
 	if (*tir == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_TIR);
 	return MLX5_CMD_STAT_OK;

@@ -2,10 +2,11 @@
 /*
  * Event queue pairs.
  *
- * The device has RC queue pairs for one purpose: a virtio queue's completion events. Two kinds, which
- * the driver creates and connects to each other:
+ * The device has RC queue pairs for one purpose: a virtio queue's completion events. Two kinds,
+ * which the driver creates and connects to each other:
  *
- *	firmware   no send queue, a receive queue of length zero, no CQ, UAR or memory: the device's end
+ *	firmware   the device's end: no send queue, a receive queue of length zero, no CQ, UAR or
+ *	           memory
  *	software   receives: a ring of data segments in a umem, a doorbell record with its producer
  *	           counter, and a CQ. Messages are empty, so that the segments are never looked at
  *
@@ -18,8 +19,8 @@
  *	RTS       | -         -         -         device   2RST
  *	ERR       | -         -         -         -        2RST
  *
- * The device puts the firmware end into ERR when the virtio queue that used it is destroyed (NVIDIA's
- * driver counts on having to reset it then), and the software end when its CQ is broken.
+ * The device puts the firmware end into ERR when the virtio queue that used it is destroyed
+ * (NVIDIA's driver counts on having to reset it then), and the software end when its CQ is broken.
  */
 #include <errno.h>
 
@@ -34,7 +35,7 @@ enum {
 	SYN_SERVICE,           /* st other than RC */
 	SYN_SQ,                /* no_sq is 0: event queue pairs have no send queue */
 	SYN_EXTENSION,         /* qpc_ext */
-	SYN_INPUT_QPN,         /* a number of the driver's choice needs a capability that is not there */
+	SYN_INPUT_QPN,         /* a number of the driver's choice: not offered */
 	SYN_PD,
 	SYN_RQ_TYPE,           /* neither an own receive queue nor one of length zero */
 	SYN_FW_MEMORY,         /* a firmware QP has no CQ, UAR or memory */
@@ -96,8 +97,8 @@ static int
 receive_producer(const struct emu_qp *qp, uint16_t *producer)
 {
 	uint32_t be;
-	int ret = emu_umem_read(qp->obj.dev, qp->dbr_umem, qp->dbr_off + DBR_RECEIVE * sizeof(be), &be,
-		sizeof(be));
+	int ret = emu_umem_read(qp->obj.dev, qp->dbr_umem, qp->dbr_off + DBR_RECEIVE * sizeof(be),
+		&be, sizeof(be));
 
 	*producer = (uint16_t)be32toh(be);
 	return ret;
@@ -302,8 +303,8 @@ query_qp(struct emu_dev *dev, struct emu_cmd *c)
 
 /* ---- states ---- */
 
-/* The QP of a change of state, if it is in the state that the change starts from. The qpn has the same
- * place in all of these commands. */
+/* The QP of a change of state, if it is in the state that the change starts from. The qpn has the
+ * same place in all of these commands. */
 static uint8_t
 find_in_state(struct emu_dev *dev, struct emu_cmd *c, uint8_t state, struct emu_qp **qp)
 {
@@ -358,7 +359,7 @@ init2rtr_qp(struct emu_dev *dev, struct emu_cmd *c)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_LOOPBACK);
 	if (mtu < MLX5_QP_MTU_256 || mtu > MTU_4096)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_MTU);
-	/* The peer may have been made after this one or before, but it is a queue pair of this device. */
+	/* The peer is another queue pair of this device, in any state. */
 	if (emu_obj_find(dev, EMU_QP, remote_qpn, c->uid) == NULL || remote_qpn == qp->obj.id)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_REMOTE_QPN);
 	qp->remote_qpn = remote_qpn;

@@ -5,8 +5,8 @@
  * Everything that a driver writes into a ring is taken as hostile: it is copied before it is looked
  * at, and an index or a descriptor that can't be ends the queue, not the device.
  *
- * Functions that can fail return a negative enum emu_virtq_fault; the two entry points turn that into
- * emu_virtq_fail(), after what was completed before is published.
+ * Functions that can fail return a negative enum emu_virtq_fault; the two entry points turn that
+ * into emu_virtq_fail(), after what was completed before is published.
  */
 #include "engine.h"
 
@@ -189,8 +189,8 @@ publish(struct emu_virtq *vq)
 	vq->cfg.hw_used += n;
 	if (vq->counters != NULL)
 		vq->counters->completed_desc += n;
-	/* The driver turns interrupts on, then looks at the used index: the device does it the other way
-	 * round, and neither may pass the other. */
+	/* The driver turns interrupts on, then looks at the used index: the device does it the
+	 * other way round, and neither may pass the other. */
 	atomic_thread_fence(memory_order_seq_cst);
 	ret = ring_read(vq, &r->avail_tlb, vq->cfg.avail_addr + RING_FLAGS, &flags, sizeof(flags));
 	if (ret == 0 && (le16toh(flags) & AVAIL_NO_INTERRUPT) == 0)
@@ -293,8 +293,8 @@ chain_indirect(struct emu_virtq *vq, struct chain *ch, const struct emu_vring_de
 		return -EMU_FAULT_BAD_DESC;
 	if (n > chain_limit(vq))
 		return -EMU_FAULT_LONG_CHAIN;
-	if (emu_dma_read(vq->obj.dev, &vq->ring.indirect_tlb, vq->pd->id, vq->cfg.mkey, d->addr, table,
-			d->len) != 0)
+	if (emu_dma_read(vq->obj.dev, &vq->ring.indirect_tlb, vq->pd->id, vq->cfg.mkey, d->addr,
+			table, d->len) != 0)
 		return -EMU_FAULT_BAD_BUFFER;
 	for (;;) {
 		entry = table[i];
@@ -310,7 +310,7 @@ chain_indirect(struct emu_virtq *vq, struct chain *ch, const struct emu_vring_de
 	}
 }
 
-/* Follow a chain: its pieces go to the engine's segs. A loop ends at the limit of a chain's length. */
+/* Follow a chain: its pieces go to the engine's segs. A loop ends at the longest chain there is. */
 static int
 chain_read(struct emu_virtq *vq, struct chain *ch, uint16_t head)
 {
@@ -332,7 +332,7 @@ chain_read(struct emu_virtq *vq, struct chain *ch, uint16_t head)
 
 /* ---- transmit ---- */
 
-/* Copy the chain out of the guest. Returns the bytes, or 0 when it is longer than a frame can be. */
+/* Copy the chain out of the guest. Returns the bytes, 0 when there are more than a frame has. */
 static int
 gather(struct emu_virtq *vq, const struct chain *ch, uint8_t *dst, uint32_t room)
 {
@@ -342,8 +342,8 @@ gather(struct emu_virtq *vq, const struct chain *ch, uint8_t *dst, uint32_t room
 	if (ch->bytes > room)
 		return 0;
 	for (i = 0; i < ch->nsegs; i++, seg++) {
-		if (emu_dma_read(vq->obj.dev, &vq->ring.data_tlb, vq->pd->id, vq->cfg.mkey, seg->addr,
-				dst, seg->len) != 0)
+		if (emu_dma_read(vq->obj.dev, &vq->ring.data_tlb, vq->pd->id, vq->cfg.mkey,
+				seg->addr, dst, seg->len) != 0)
 			return -EMU_FAULT_BAD_BUFFER;
 		dst += seg->len;
 	}
@@ -410,8 +410,8 @@ scatter(struct emu_virtq *vq, const uint8_t *src, uint32_t len)
 
 	for (; len > 0; len -= n, src += n, seg++) {
 		n = seg->len < len ? seg->len : len;
-		if (emu_dma_write(vq->obj.dev, &vq->ring.data_tlb, vq->pd->id, vq->cfg.mkey, seg->addr,
-				src, n) != 0)
+		if (emu_dma_write(vq->obj.dev, &vq->ring.data_tlb, vq->pd->id, vq->cfg.mkey,
+				seg->addr, src, n) != 0)
 			return -EMU_FAULT_BAD_BUFFER;
 		ret = vq->cfg.dirty_enable ? log_write(vq, seg->addr, n) : 0;
 		if (ret < 0)
@@ -420,8 +420,8 @@ scatter(struct emu_virtq *vq, const uint8_t *src, uint32_t len)
 	return 0;
 }
 
-/* Deliver into one chain: 1, 0 when there is none or the frame doesn't fit (the chain then waits for
- * one that does), or a fault. */
+/* Deliver into one chain: 1, 0 when there is none or the frame doesn't fit (the chain then waits
+ * for one that does), or a fault. */
 static int
 rx_one(struct emu_virtq *vq, const void *frame, uint32_t len)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Steering objects: TIS (where transmit queues send), RQT (a table of receive queues), TIR (which entry
- * of an RQT a frame goes to). Flow tables, which choose a TIR, are in flow.c.
+ * Steering objects: TIS (where transmit queues send), RQT (a table of receive queues), TIR (which
+ * entry of an RQT a frame goes to). Flow tables, which choose a TIR, are in flow.c.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ enum {
 	SYN_HASH_FIELDS,           /* fields that can't be hashed */
 	SYN_TUNNEL,                /* hashing inner headers: not offered */
 	SYN_LRO,                   /* packet_merge_mask: not offered */
-	SYN_LOOPBACK,              /* self_lb_block: this port has no other loopback than its wire */
+	SYN_LOOPBACK,              /* self_lb_block: the only loopback here is a wire */
 };
 
 struct tis {
@@ -99,11 +99,11 @@ emu_toeplitz_hash(const struct emu_toeplitz *t, const uint8_t *input, unsigned i
 
 /* ---- from a TIR to a queue ---- */
 
-/* Append the source and the destination, as selected. A symmetric hash takes the smaller one first, so
- * that both directions of a flow come to the same. */
+/* Append the source and the destination, as selected. A symmetric hash takes the smaller one first,
+ * so that both directions of a flow come to the same. */
 static unsigned int
-append_pair(const struct emu_tir *tir, uint8_t *input, unsigned int src_field, unsigned int dst_field,
-		const uint8_t *src, const uint8_t *dst, unsigned int len)
+append_pair(const struct emu_tir *tir, uint8_t *input, unsigned int src_field,
+		unsigned int dst_field, const uint8_t *src, const uint8_t *dst, unsigned int len)
 {
 	const uint8_t *swap = src;
 	unsigned int n = 0;
@@ -392,7 +392,8 @@ tir_init(struct emu_tir *tir, const void *tirc)
 	tir->symmetric = PRM_GET(tirc, tirc, rx_hash_symmetric);
 	tir->fields = PRM_GET(rx_hash_field_select, outer, selected_fields);
 	tir->hashed = PRM_GET(tirc, tirc, rx_hash_fn) != MLX5_RX_HASH_FN_NONE && tir->fields != 0;
-	tir->l3 = PRM_GET(rx_hash_field_select, outer, l3_prot_type) == MLX5_L3_PROT_TYPE_IPV4 ? 4 : 6;
+	tir->l3 = PRM_GET(rx_hash_field_select, outer, l3_prot_type) == MLX5_L3_PROT_TYPE_IPV4 ?
+		4 : 6;
 	tir->l4 = PRM_GET(rx_hash_field_select, outer, l4_prot_type) == MLX5_L4_PROT_TYPE_TCP ?
 		IPPROTO_TCP : IPPROTO_UDP;
 	emu_toeplitz_init(&tir->toeplitz, PRM_ADDR(tirc, tirc, rx_hash_toeplitz_key));
@@ -430,7 +431,8 @@ create_tir(struct emu_dev *dev, struct emu_cmd *c)
 static uint8_t
 destroy_tir(struct emu_dev *dev, struct emu_cmd *c)
 {
-	struct emu_tir *tir = emu_obj_find(dev, EMU_TIR, PRM_GET(destroy_tir_in, c->in, tirn), c->uid);
+	struct emu_tir *tir = emu_obj_find(dev, EMU_TIR, PRM_GET(destroy_tir_in, c->in, tirn),
+		c->uid);
 
 	if (tir == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_NOT_FOUND);

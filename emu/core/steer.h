@@ -42,7 +42,7 @@ struct emu_flow_key {
 bool emu_flow_key_parse(struct emu_flow_key *key, const void *frame, uint32_t len);
 
 struct emu_tir;
-/** The entry of the TIR's RQT that a frame with these headers goes to; NULL when the queue is gone. */
+/** The queue that a TIR sends a frame with these headers to; NULL when that queue is gone. */
 struct emu_virtq *emu_tir_pick(const struct emu_tir *tir, const struct emu_flow_key *key);
 
 /** A queue is being destroyed: entries of RQTs that name it drop frames from now on. */

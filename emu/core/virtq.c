@@ -52,8 +52,8 @@ enum {
 	FEATURE_TSO_IPV6 = 1 << 11,
 	FEATURE_TX_CSUM = 1 << 10,
 	FEATURE_RX_CSUM = 1 << 9,
-	/* Frames pass as they are. A received frame whose checksum nobody vouches for is good with
-	 * rx_csum, too; the others ask for work that this device does not do, whatever caps= shows. */
+	/* Frames pass as they are. With rx_csum a device may vouch for checksums and never has to;
+	 * the others ask for work that this device does not do, whatever caps= shows. */
 	FEATURES_DONE = FEATURE_RX_CSUM,
 };
 
@@ -140,7 +140,8 @@ emu_virtq_fail(struct emu_virtq *vq, enum emu_virtq_fault fault)
 	if (vq->counters != NULL)
 		vq->counters->faults[fault]++;
 	transition(vq, MLX5_VIRTQ_STATE_ERR);
-	emu_event(vq->obj.dev, MLX5_EVENT_TYPE_OBJECT_CHANGE, MLX5_OBJ_TYPE_VIRTIO_NET_Q, vq->obj.id, 0);
+	emu_event(vq->obj.dev, MLX5_EVENT_TYPE_OBJECT_CHANGE, MLX5_OBJ_TYPE_VIRTIO_NET_Q,
+		vq->obj.id, 0);
 }
 
 void
@@ -184,8 +185,9 @@ static const struct {
 static uint16_t
 features_get(const void *obj)
 {
-	return (uint16_t)(prm_get(obj, PRM_virtio_net_q_object__tso_ipv4__OFF, FEATURES_HIGH_WIDTH) <<
-		FEATURES_LOW_WIDTH |
+	uint64_t high = prm_get(obj, PRM_virtio_net_q_object__tso_ipv4__OFF, FEATURES_HIGH_WIDTH);
+
+	return (uint16_t)(high << FEATURES_LOW_WIDTH |
 		PRM_GET(virtio_net_q_object, obj, queue_feature_bit_mask_2_0));
 }
 
@@ -270,9 +272,9 @@ cfg_write(const struct emu_virtq_cfg *cfg, void *obj)
 
 /* ---- checks that CREATE and MODIFY share ---- */
 
-/* A key that DMA can be tried with. It is not held: a key that is destroyed under a queue is a fault
- * of the queue's next access. Keys of memory regions belong to the kernel; what protects them is their
- * protection domain, which every access checks. */
+/* A key that DMA can be tried with. It is not held: a key that is destroyed under a queue is a
+ * fault of the queue's next access. Keys of memory regions belong to the kernel; what protects them
+ * is their protection domain, which every access checks. */
 static bool
 mkey_exists(struct emu_dev *dev, uint32_t mkey)
 {
@@ -292,7 +294,7 @@ features_offered(const struct emu_dev *dev)
 	return offered & FEATURES_DONE;
 }
 
-/* What is being checked: fields of @p cfg that @p select names, for queue @p vq or (NULL) a new one. */
+/* What is being checked: the fields of cfg that select names, for queue vq or (NULL) a new one. */
 struct change {
 	const struct emu_virtq_cfg *cfg;
 	uint64_t select;
@@ -318,7 +320,8 @@ check_events(struct emu_dev *dev, struct emu_cmd *c, struct change *ch)
 	ch->event_qp = emu_obj_find(dev, EMU_QP, cfg->event_qpn, c->uid);
 	if (ch->event_qp == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_EVENT_QP);
-	if ((ch->vq == NULL || ch->event_qp != ch->vq->event_qp) && !emu_qp_is_free_fw(ch->event_qp))
+	if ((ch->vq == NULL || ch->event_qp != ch->vq->event_qp) &&
+			!emu_qp_is_free_fw(ch->event_qp))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_STATE_ERR, SYN_EVENT_QP_KIND);
 	return MLX5_CMD_STAT_OK;
 }
@@ -331,10 +334,12 @@ check_keys(struct emu_dev *dev, struct emu_cmd *c, const struct change *ch)
 	const struct emu_virtq_cfg *cfg = ch->cfg;
 
 	/* No key yet: a queue that was created ahead of its guest, in INIT. */
-	if ((ch->select & MLX5_VIRTQ_MODIFY_Q_MKEY) && cfg->mkey != 0 && !mkey_exists(dev, cfg->mkey))
+	if ((ch->select & MLX5_VIRTQ_MODIFY_Q_MKEY) && cfg->mkey != 0 &&
+			!mkey_exists(dev, cfg->mkey))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_MKEY);
 	if ((ch->select & MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY) && cfg->desc_mkey != 0 &&
-			(!VDPA_CAP(dev, desc_group_mkey_supported) || !mkey_exists(dev, cfg->desc_mkey)))
+			(!VDPA_CAP(dev, desc_group_mkey_supported) ||
+			!mkey_exists(dev, cfg->desc_mkey)))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_DESC_MKEY);
 	if ((ch->select & dirty) == 0)
 		return MLX5_CMD_STAT_OK;
@@ -351,7 +356,7 @@ check_change(struct emu_dev *dev, struct emu_cmd *c, struct change *ch)
 	const struct emu_virtq_cfg *cfg = ch->cfg;
 	uint8_t status;
 
-	/* The one ring that is built in; the capability says the same, unless caps= takes it away. */
+	/* The one ring that is built in; the capability says so, unless caps= takes it away. */
 	if ((ch->select & MLX5_VIRTQ_MODIFY_Q_TYPE) && (cfg->type != MLX5_VIRTQ_TYPE_SPLIT ||
 			(VDPA_CAP(dev, virtio_queue_type) >> cfg->type & 1) == 0))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TYPE);
@@ -408,14 +413,15 @@ check_fixed(struct emu_dev *dev, struct emu_cmd *c, const void *obj, const void 
 	if (PRM_GET(virtio_q, q, offload_type) != MLX5_VIRTQ_OFFLOAD_ETH_FRAME ||
 			!VDPA_CAP(dev, eth_frame_offload_type))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_OFFLOAD_TYPE);
-	if (PRM_GET(virtio_q, q, full_emulation) || PRM_GET(virtio_q, q, device_emulation_id) != 0 ||
+	if (PRM_GET(virtio_q, q, full_emulation) ||
+			PRM_GET(virtio_q, q, device_emulation_id) != 0 ||
 			PRM_GET(virtio_q, q, doorbell_stride_index) != 0 ||
 			PRM_GET(virtio_q, q, max_tunnel_desc) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_EMULATION);
 	return MLX5_CMD_STAT_OK;
 }
 
-/* Memory that the driver lends the queue for its own use, at least a * queue_size + b bytes each. */
+/* Memory that the driver lends the queue for its own use, at least a * queue_size + b bytes. */
 static uint8_t
 check_umem(struct emu_dev *dev, struct emu_cmd *c, const void *q, unsigned int n,
 		struct emu_umem **umem)
@@ -446,7 +452,8 @@ check_umem(struct emu_dev *dev, struct emu_cmd *c, const void *q, unsigned int n
 }
 
 static uint8_t
-check_refs(struct emu_dev *dev, struct emu_cmd *c, const void *obj, const void *q, struct refs *refs)
+check_refs(struct emu_dev *dev, struct emu_cmd *c, const void *obj, const void *q,
+		struct refs *refs)
 {
 	uint32_t counters = PRM_GET(virtio_q, q, counter_set_id);
 	uint32_t tisn = PRM_GET(virtio_net_q_object, obj, tisn_or_qpn);
@@ -544,7 +551,8 @@ create_virtq(struct emu_dev *dev, struct emu_cmd *c)
 static uint8_t
 check_select(struct emu_dev *dev, struct emu_cmd *c, const struct emu_virtq *vq, uint64_t select)
 {
-	bool may_change = vq->state == MLX5_VIRTQ_STATE_INIT || vq->state == MLX5_VIRTQ_STATE_SUSPEND;
+	bool may_change = vq->state == MLX5_VIRTQ_STATE_INIT ||
+		vq->state == MLX5_VIRTQ_STATE_SUSPEND;
 	bool in_rdy = vq->state == MLX5_VIRTQ_STATE_RDY;
 	uint64_t known = 0;
 	size_t i;
@@ -600,7 +608,8 @@ modify_virtq(struct emu_dev *dev, struct emu_cmd *c)
 	struct emu_virtq *vq;
 	uint8_t status;
 
-	vq = emu_obj_find(dev, EMU_VIRTIO_NET_Q, PRM_GET(general_obj_in_cmd_hdr, c->in, obj_id), c->uid);
+	vq = emu_obj_find(dev, EMU_VIRTIO_NET_Q, PRM_GET(general_obj_in_cmd_hdr, c->in, obj_id),
+		c->uid);
 	if (vq == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_NOT_FOUND);
 	status = check_select(dev, c, vq, select);
@@ -711,18 +720,21 @@ destroy_counters(struct emu_dev *dev, struct emu_cmd *c)
 #define ROW(op, type, in, out, f) { \
 	.opcode = MLX5_CMD_OP_##op##_GENERAL_OBJECT, \
 	.obj_type = MLX5_OBJ_TYPE_##type, \
-	.in_bytes = PRM_BYTES(in), \
-	.out_bytes = PRM_BYTES(out), \
+	.in_bytes = BYTES(in), \
+	.out_bytes = BYTES(out), \
 	.fn = f, \
 }
+#define BYTES(layout) PRM_BYTES(layout) /* expands HDR_IN and HDR_OUT */
+#define HDR_IN general_obj_in_cmd_hdr
+#define HDR_OUT general_obj_out_cmd_hdr
 
 const struct emu_cmd_desc emu_cmds_virtq[] = {
-	ROW(CREATE, VIRTIO_NET_Q, create_virtio_net_q_in, general_obj_out_cmd_hdr, create_virtq),
-	ROW(MODIFY, VIRTIO_NET_Q, create_virtio_net_q_in, general_obj_out_cmd_hdr, modify_virtq),
-	ROW(QUERY, VIRTIO_NET_Q, general_obj_in_cmd_hdr, query_virtio_net_q_out, query_virtq),
-	ROW(DESTROY, VIRTIO_NET_Q, general_obj_in_cmd_hdr, general_obj_out_cmd_hdr, destroy_virtq),
-	ROW(CREATE, VIRTIO_Q_COUNTERS, general_obj_in_cmd_hdr, general_obj_out_cmd_hdr, create_counters),
-	ROW(QUERY, VIRTIO_Q_COUNTERS, general_obj_in_cmd_hdr, query_virtio_q_counters_out, query_counters),
-	ROW(DESTROY, VIRTIO_Q_COUNTERS, general_obj_in_cmd_hdr, general_obj_out_cmd_hdr, destroy_counters),
+	ROW(CREATE, VIRTIO_NET_Q, create_virtio_net_q_in, HDR_OUT, create_virtq),
+	ROW(MODIFY, VIRTIO_NET_Q, create_virtio_net_q_in, HDR_OUT, modify_virtq),
+	ROW(QUERY, VIRTIO_NET_Q, HDR_IN, query_virtio_net_q_out, query_virtq),
+	ROW(DESTROY, VIRTIO_NET_Q, HDR_IN, HDR_OUT, destroy_virtq),
+	ROW(CREATE, VIRTIO_Q_COUNTERS, HDR_IN, HDR_OUT, create_counters),
+	ROW(QUERY, VIRTIO_Q_COUNTERS, HDR_IN, query_virtio_q_counters_out, query_counters),
+	ROW(DESTROY, VIRTIO_Q_COUNTERS, HDR_IN, HDR_OUT, destroy_counters),
 	EMU_CMDS_END
 };

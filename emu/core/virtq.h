@@ -2,8 +2,8 @@
 /*
  * Virtio-net queues inside the device.
  *
- * Owns: struct emu_virtq. virtq.c has its commands and its state, ring_split.c its ring, engine.c the
- * order in which queues are served. All of it under dev->lock.
+ * Owns: struct emu_virtq. virtq.c has its commands and its state, ring_split.c its ring, engine.c
+ * the order in which queues are served. All of it under dev->lock.
  */
 #ifndef EMU_VIRTQ_H
 #define EMU_VIRTQ_H
@@ -18,7 +18,7 @@ enum {
 	EMU_VIRTIO_NET_HDR = 10,
 	EMU_VIRTIO_NET_HDR_MAX = 12,
 	EMU_VIRTIO_NET_HDR_NUM_BUFFERS = 10,
-	/* Packets that a queue moves before the next one's turn, and completions published at once. */
+	/* Packets that a queue moves in its turn, and completions that are published at once. */
 	EMU_BURST = 64,
 	/* Descriptors read ahead of their use, a divisor of every queue size. */
 	EMU_DESC_AHEAD = EMU_VIRTQ_SIZE_MIN,
@@ -78,8 +78,8 @@ struct emu_ring {
 	/* Chain heads read from the available ring and not taken yet. */
 	uint16_t heads[EMU_BURST];
 	uint16_t nheads, head;
-	/* Descriptors around the last one that was read. All belong to chains that were available when
-	 * heads[] was read, else they are not looked at; a new heads[] makes them stale. */
+	/* Descriptors around the last one that was read. All belong to chains that were available
+	 * when heads[] was read, else they are not looked at; a new heads[] makes them stale. */
 	struct emu_vring_desc ahead[EMU_DESC_AHEAD];
 	uint16_t ahead_first;
 	bool ahead_valid;

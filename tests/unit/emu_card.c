@@ -162,7 +162,8 @@ check_refusals(struct card *card, uint16_t opcode, const void *good, size_t len,
 		prm_set(in, r[i].off, r[i].width, r[i].val);
 		if (card_cmd(card, opcode, in, len, outlen) != r[i].status)
 			fail_msg("change %zu: status 0x%x, syndrome 0x%x", i,
-				PRM_GET(general_obj_out_cmd_hdr, card->out, status), card->syndrome);
+				PRM_GET(general_obj_out_cmd_hdr, card->out, status),
+				card->syndrome);
 		syndromes[i] = card->syndrome;
 		for (j = 0; j < i; j++) {
 			if (syndromes[i] == syndromes[j])
@@ -197,7 +198,8 @@ create_umem(struct card *card)
 	for (i = 0; i < pages; i++)
 		prm_set((uint8_t *)PRM_ADDR(umem, umem, mtt) + i * 8, 0, 64,
 			(uintptr_t)card->mem + i * EMU_PAGE);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_UMEM, in, len, PRM_BYTES(create_umem_out)), 0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_UMEM, in, len,
+		PRM_BYTES(create_umem_out)), 0);
 	free(in);
 	return PRM_GET(create_umem_out, card->out, umem_id);
 }
@@ -249,7 +251,8 @@ card_new(const char *spec)
 
 	assert_non_null(card);
 	pthread_mutex_init(&card->lock, NULL);
-	card->mem = mmap(NULL, CARD_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	card->mem = mmap(NULL, CARD_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		0);
 	assert_ptr_not_equal(card->mem, MAP_FAILED);
 	emu_config_default(&cfg, 0);
 	assert_int_equal(emu_config_parse(&cfg, spec, err, sizeof(err)), 0);
@@ -259,13 +262,14 @@ card_new(const char *spec)
 		emu_dev_bar_fd(card->dev), 0);
 	assert_ptr_not_equal(card->bar, MAP_FAILED);
 	create_uctx(card);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_ALLOC_PD, in, sizeof(in), PRM_BYTES(alloc_pd_out)), 0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_ALLOC_PD, in, sizeof(in),
+		PRM_BYTES(alloc_pd_out)), 0);
 	card->pd = PRM_GET(alloc_pd_out, card->out, pd);
 	assert_int_equal(card_cmd(card, MLX5_CMD_OP_ALLOC_TRANSPORT_DOMAIN, in, sizeof(in),
 		PRM_BYTES(alloc_pd_out)), 0);
 	card->td = PRM_GET(alloc_transport_domain_out, card->out, transport_domain);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_ALLOC_UAR, in, sizeof(in), PRM_BYTES(alloc_uar_out)),
-		0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_ALLOC_UAR, in, sizeof(in),
+		PRM_BYTES(alloc_uar_out)), 0);
 	card->uar = PRM_GET(alloc_uar_out, card->out, uar);
 	card->umem = create_umem(card);
 	card->mkey = create_mkey(card);
@@ -371,8 +375,8 @@ evq_create(struct card *card, struct evq *e, uint32_t log_size, bool collapsed)
 
 	evq_fill_cq(card, e, log_size, cq);
 	PRM_SET(cqc, PRM_ADDR(create_cq_in, cq, cq_context), cc, collapsed);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, cq, sizeof(cq), PRM_BYTES(create_cq_out)),
-		0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, cq, sizeof(cq),
+		PRM_BYTES(create_cq_out)), 0);
 	e->cqn = PRM_GET(create_cq_out, card->out, cqn);
 	for (i = 0; i < 1u << log_size; i++) {
 		memset(e->cqe + i * MLX5_CQE_BYTES, 0xff, MLX5_CQE_BYTES);
@@ -407,7 +411,8 @@ qp_state(struct card *card, uint32_t qpn)
 	uint8_t in[PRM_BYTES(query_qp_in)] = {0};
 
 	PRM_SET(query_qp_in, in, qpn, qpn);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_QUERY_QP, in, sizeof(in), PRM_BYTES(query_qp_out)), 0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_QUERY_QP, in, sizeof(in),
+		PRM_BYTES(query_qp_out)), 0);
 	return (uint8_t)PRM_GET(qpc, PRM_ADDR(query_qp_out, card->out, qpc), state);
 }
 
@@ -435,7 +440,8 @@ evq_post(struct evq *e, uint32_t producer)
 void
 evq_consume(struct evq *e, uint32_t ci)
 {
-	__atomic_store_n(&e->cq_dbr[MLX5_CQ_DBR_SET_CI], htobe32(ci & MLX5_CQ_CI_MASK), __ATOMIC_RELEASE);
+	__atomic_store_n(&e->cq_dbr[MLX5_CQ_DBR_SET_CI], htobe32(ci & MLX5_CQ_CI_MASK),
+		__ATOMIC_RELEASE);
 }
 
 void
@@ -453,7 +459,8 @@ evq_arm(struct card *card, struct evq *e, uint32_t ci)
 uint16_t
 evq_counter(const struct evq *e, unsigned int i)
 {
-	const uint16_t *p = (const uint16_t *)(e->cqe + i * MLX5_CQE_BYTES + MLX5_CQE_OFF_WQE_COUNTER);
+	const uint16_t *p = (const uint16_t *)(e->cqe + i * MLX5_CQE_BYTES +
+		MLX5_CQE_OFF_WQE_COUNTER);
 
 	return be16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
 }
@@ -553,7 +560,8 @@ queue_set_state(struct queue *q, unsigned int state)
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)];
 
 	queue_fill_modify(q, MLX5_VIRTQ_MODIFY_STATE, in);
-	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), state, state);
+	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), state,
+		state);
 	return queue_modify(q, in);
 }
 
@@ -666,8 +674,8 @@ steer_rqt(struct card *card, struct queue *const *queues, uint32_t n)
 	PRM_SET(rqtc, rqtc, rqt_max_size, n);
 	PRM_SET(rqtc, rqtc, rqt_actual_size, n);
 	for (i = 0; i < n; i++)
-		PRM_SET(rq_num, (uint8_t *)PRM_ADDR(rqtc, rqtc, rq_num) + i * PRM_BYTES(rq_num), rq_num,
-			queues[i]->id);
+		PRM_SET(rq_num, (uint8_t *)PRM_ADDR(rqtc, rqtc, rq_num) + i * PRM_BYTES(rq_num),
+			rq_num, queues[i]->id);
 	status = card_cmd(card, MLX5_CMD_OP_CREATE_RQT, in, len, PRM_BYTES(create_rqt_out));
 	free(in);
 	return status == MLX5_CMD_STAT_OK ? PRM_GET(create_rqt_out, card->out, rqtn) : 0;
@@ -742,7 +750,8 @@ steer_rule(struct card *card, uint32_t table, uint32_t index, const void *mask, 
 	PRM_SET(dest_format_struct, dest, destination_type, MLX5_FLOW_DESTINATION_TYPE_TIR);
 	PRM_SET(dest_format_struct, dest, destination_id, tirn);
 	if (value != NULL)
-		memcpy(PRM_ADDR(flow_context, ctx, match_value), value, PRM_BYTES(fte_match_set_lyr_2_4));
+		memcpy(PRM_ADDR(flow_context, ctx, match_value), value,
+			PRM_BYTES(fte_match_set_lyr_2_4));
 	assert_int_equal(card_cmd(card, MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, in, sizeof(in),
 		PRM_BYTES(set_fte_out)), 0);
 }

@@ -3,8 +3,8 @@
  * What the tests of the data path share: a device, the memory of a guest and of its driver, event
  * queue pairs, split rings as a driver works on them, and steering of everything to some queues.
  *
- * Helpers that make something fail the test when the device refuses; those that return a status don't.
- * One test thread; the device's own thread runs beside it.
+ * Helpers that make something fail the test when the device refuses; those that return a status
+ * don't. One test thread; the device's own thread runs beside it.
  */
 #ifndef EMU_CARD_H
 #define EMU_CARD_H
@@ -79,7 +79,8 @@ struct refusal {
 };
 /* Field @f of layout @l, which starts @base bytes into the mailbox. */
 #define CHANGE(base, l, f, v, st) { \
-		(base) * 8 + PRM_##l##__##f##__OFF, PRM_##l##__##f##__WIDTH, (v), MLX5_CMD_STAT_##st }
+		(base) * 8 + PRM_##l##__##f##__OFF, PRM_##l##__##f##__WIDTH, (v), \
+		MLX5_CMD_STAT_##st }
 
 /** Each of @p r alone makes a good mailbox bad, with a syndrome that no other has. */
 void check_refusals(struct card *card, uint16_t opcode, const void *good, size_t len, size_t outlen,
@@ -183,8 +184,8 @@ void steer_fill_tir(struct card *card, uint8_t *in, uint32_t rqtn);
 uint32_t steer_tir(struct card *card, uint32_t rqtn);
 /** Table of one level, and a rule in a group of its own at index 0 (NULL: matches all). */
 uint32_t steer_table(struct card *card, uint8_t level);
-void steer_rule(struct card *card, uint32_t table, uint32_t index, const void *mask, const void *value,
-		uint32_t tirn);
+void steer_rule(struct card *card, uint32_t table, uint32_t index, const void *mask,
+		const void *value, uint32_t tirn);
 /** Everything that arrives goes to these queues, without a hash. */
 void steer_all(struct card *card, struct queue *const *queues, uint32_t n);
 

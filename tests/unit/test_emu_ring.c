@@ -109,7 +109,8 @@ counter(struct pair *p, unsigned int off, unsigned int width)
 		PRM_BYTES(query_virtio_q_counters_out)), 0);
 	return prm_get(PRM_ADDR(query_virtio_q_counters_out, p->card->out, counters), off, width);
 }
-#define COUNTER(p, f) counter((p), PRM_virtio_q_counters__##f##__OFF, PRM_virtio_q_counters__##f##__WIDTH)
+#define COUNTER(p, f) \
+	counter((p), PRM_virtio_q_counters__##f##__OFF, PRM_virtio_q_counters__##f##__WIDTH)
 
 static void
 quiet(void)
@@ -229,9 +230,10 @@ the_header_without_version_1_has_10_bytes(void **state)
 	pair_start(&p, *state, SIZE, false);
 	rx = &p.rx;
 	for (; rx != NULL; rx = rx == &p.rx ? &p.tx : NULL) {
-		queue_fill_modify(rx, MLX5_VIRTQ_MODIFY_VIRTIO_VERSION | MLX5_VIRTQ_MODIFY_STATE, in);
-		PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), state,
-			MLX5_VIRTQ_STATE_RDY);
+		queue_fill_modify(rx, MLX5_VIRTQ_MODIFY_VIRTIO_VERSION | MLX5_VIRTQ_MODIFY_STATE,
+			in);
+		PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context),
+			state, MLX5_VIRTQ_STATE_RDY);
 		assert_int_equal(queue_modify(rx, in), 0);
 	}
 	buf = add_rx(&p, BUF);
@@ -246,7 +248,7 @@ the_header_without_version_1_has_10_bytes(void **state)
 	check_frame(buf + 10, 9, FRAME);
 }
 
-/* Thousands of frames through few descriptors, over the end of the rings and of the 16-bit indices. */
+/* Thousands of frames through few descriptors, over the end of rings and of 16-bit indices. */
 static void
 many_frames_arrive_once_each_and_in_order(void **state)
 {
@@ -386,7 +388,7 @@ a_queue_does_not_start_without_a_doorbell(void **state)
 	card_kick(p.card);
 	quiet();
 	assert_int_equal(queue_set_state(&p.rx, MLX5_VIRTQ_STATE_RDY), 0);
-	/* Rung before the queue was ready, whether or not the device has looked: not for this queue. */
+	/* Rung before the queue was ready, seen or not: not for this queue. */
 	card_kick(p.card);
 	assert_int_equal(queue_set_state(&p.tx, MLX5_VIRTQ_STATE_RDY), 0);
 	quiet();
@@ -516,10 +518,13 @@ BAD_RING(an_index_that_runs_back_fails, BAD_DESCRIPTOR, p.tx.avail[1] = htole16(
 BAD_RING(an_empty_descriptor_fails, BAD_DESCRIPTOR, add_desc(&p, CARD_GPA, 0, 0, 0))
 BAD_RING(a_descriptor_to_write_in_a_transmit_queue_fails, BAD_DESCRIPTOR,
 	add_desc(&p, CARD_GPA, 64, DESC_WRITE, 0))
-BAD_RING(a_chain_shorter_than_the_header_fails, BAD_DESCRIPTOR, add_desc(&p, CARD_GPA, HDR - 1, 0, 0))
-BAD_RING(a_next_outside_the_table_fails, BAD_DESCRIPTOR, add_desc(&p, CARD_GPA, 64, DESC_NEXT, SIZE))
+BAD_RING(a_chain_shorter_than_the_header_fails, BAD_DESCRIPTOR,
+	add_desc(&p, CARD_GPA, HDR - 1, 0, 0))
+BAD_RING(a_next_outside_the_table_fails, BAD_DESCRIPTOR,
+	add_desc(&p, CARD_GPA, 64, DESC_NEXT, SIZE))
 BAD_RING(a_loop_fails, LIST_EXCEEDS_LIMIT, add_desc(&p, CARD_GPA, 64, DESC_NEXT, 0))
-BAD_RING(a_buffer_outside_the_key_fails, INVALID_BUFFER, add_desc(&p, CARD_GPA + CARD_MEM, 64, 0, 0))
+BAD_RING(a_buffer_outside_the_key_fails, INVALID_BUFFER,
+	add_desc(&p, CARD_GPA + CARD_MEM, 64, 0, 0))
 BAD_RING(a_buffer_that_leaves_the_key_fails, INVALID_BUFFER,
 	add_desc(&p, CARD_GPA + CARD_MEM - 32, 64, 0, 0))
 BAD_RING(a_buffer_that_wraps_around_fails, INVALID_BUFFER, add_desc(&p, UINT64_MAX - 31, 64, 0, 0))

@@ -16,12 +16,13 @@ enum {
 	ETHER_HDR = 14,
 };
 
-/* ---- Toeplitz: "Verifying the RSS Hash Calculation", Microsoft's network driver documentation ---- */
+/* ---- Toeplitz, by Microsoft's "Verifying the RSS Hash Calculation" ---- */
 
 static const uint8_t ms_key[EMU_TOEPLITZ_KEY] = {
-	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
-	0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
-	0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+	0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+	0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+	0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 };
 
 static const struct vector {
@@ -35,8 +36,10 @@ static const struct vector {
 	{ AF_INET, "12.22.207.184", "24.19.198.95", 38024, 12898, 0xd2d0a5de, 0x5c2b394a },
 	{ AF_INET, "209.142.163.6", "38.27.205.30", 2217, 48228, 0x82989176, 0xafc7327f },
 	{ AF_INET, "202.188.127.2", "153.39.163.191", 1303, 44251, 0x5d1809c5, 0x10e828a2 },
-	{ AF_INET6, "3ffe:2501:200:3::1", "3ffe:2501:200:1fff::7", 1766, 2794, 0x2cc18cd5, 0x40207d3d },
-	{ AF_INET6, "ff02::1", "3ffe:501:8::260:97ff:fe40:efab", 4739, 14230, 0x0f0c461c, 0xdde51bbf },
+	{ AF_INET6, "3ffe:2501:200:3::1", "3ffe:2501:200:1fff::7", 1766, 2794,
+		0x2cc18cd5, 0x40207d3d },
+	{ AF_INET6, "ff02::1", "3ffe:501:8::260:97ff:fe40:efab", 4739, 14230,
+		0x0f0c461c, 0xdde51bbf },
 	{ AF_INET6, "fe80::200:f8ff:fe21:67cf", "3ffe:1900:4545:3:200:f8ff:fe21:67cf", 38024, 44251,
 		0x4b61e985, 0x02d1feef },
 };
@@ -226,7 +229,7 @@ send_frame(struct bench *b, const uint8_t *frame, uint32_t len)
 	queue_add(&b->tx, RING_DIRECT, &seg, 1, false);
 	card_kick(b->card);
 	WAIT_FOR(queue_used_idx(&b->tx) == (uint16_t)(sent + 1));
-	/* What was received is published by the end of the turn, and commands come between turns. */
+	/* What was received is published by the end of a turn; commands come between turns. */
 	queue_query(&b->tx);
 	for (i = 0; i < QUEUES; i++) {
 		if (queue_used_idx(&b->rx[i]) == b->got[i])
@@ -240,8 +243,8 @@ send_frame(struct bench *b, const uint8_t *frame, uint32_t len)
 }
 
 static uint32_t
-make_hash_tir(struct card *card, uint32_t rqtn, const struct vector *v, uint8_t proto, uint32_t fields,
-		bool symmetric)
+make_hash_tir(struct card *card, uint32_t rqtn, const struct vector *v, uint8_t proto,
+		uint32_t fields, bool symmetric)
 {
 	uint8_t in[PRM_BYTES(create_tir_in)];
 	void *tirc = PRM_ADDR(create_tir_in, in, ctx);
@@ -268,7 +271,8 @@ enum {
 
 /* A rule for the vectors of one family and protocol. */
 static void
-add_rule(struct card *card, uint32_t table, uint32_t index, int family, uint8_t proto, uint32_t tirn)
+add_rule(struct card *card, uint32_t table, uint32_t index, int family, uint8_t proto,
+		uint32_t tirn)
 {
 	uint8_t mask[PRM_BYTES(fte_match_set_lyr_2_4)] = {0};
 	uint8_t value[PRM_BYTES(fte_match_set_lyr_2_4)] = {0};
@@ -412,8 +416,8 @@ modify_rqt(struct card *card, uint32_t rqtn, struct queue *const *queues, uint32
 	PRM_SET(rqtc, rqtc, rqt_max_size, max);
 	PRM_SET(rqtc, rqtc, rqt_actual_size, n);
 	for (i = 0; i < n && i < QUEUES; i++)
-		PRM_SET(rq_num, (uint8_t *)PRM_ADDR(rqtc, rqtc, rq_num) + i * PRM_BYTES(rq_num), rq_num,
-			queues[i]->id);
+		PRM_SET(rq_num, (uint8_t *)PRM_ADDR(rqtc, rqtc, rq_num) + i * PRM_BYTES(rq_num),
+			rq_num, queues[i]->id);
 	return card_cmd(card, MLX5_CMD_OP_MODIFY_RQT, in, sizeof(in), PRM_BYTES(modify_rqt_out));
 }
 
@@ -434,8 +438,10 @@ a_list_can_be_replaced(void **state)
 	assert_int_equal(send_frame(&b, f, len), 2);
 	assert_int_equal(modify_rqt(b.card, rqtn, &b.list[1], 2, 0, 1), 0);
 	assert_int_equal(send_frame(&b, f, len), 1);
-	assert_int_equal(modify_rqt(b.card, rqtn, b.list, 1, QUEUES - 1, 1), MLX5_CMD_STAT_BAD_PARAM_ERR);
-	assert_int_equal(modify_rqt(b.card, rqtn, b.list, QUEUES + 1, 0, 1), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	assert_int_equal(modify_rqt(b.card, rqtn, b.list, 1, QUEUES - 1, 1),
+		MLX5_CMD_STAT_BAD_PARAM_ERR);
+	assert_int_equal(modify_rqt(b.card, rqtn, b.list, QUEUES + 1, 0, 1),
+		MLX5_CMD_STAT_BAD_PARAM_ERR);
 	assert_int_equal(modify_rqt(b.card, rqtn, b.list, 0, 0, 1), MLX5_CMD_STAT_BAD_PARAM_ERR);
 	assert_int_equal(modify_rqt(b.card, rqtn, b.list, 1, 0, 0), MLX5_CMD_STAT_BAD_PARAM_ERR);
 	assert_int_equal(modify_rqt(b.card, rqtn, b.list, 1, 0, 3), MLX5_CMD_STAT_BAD_PARAM_ERR);
@@ -508,11 +514,15 @@ what_a_rule_needs_is_busy_while_it_lives(void **state)
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_TIR, tirn), MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN, card->td),
 		MLX5_CMD_STAT_RES_BUSY);
-	assert_int_equal(RUN(DESTROY_FLOW_GROUP, grp, destroy_flow_group_out), MLX5_CMD_STAT_RES_BUSY);
-	assert_int_equal(RUN(DESTROY_FLOW_TABLE, tab, destroy_flow_table_out), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(RUN(DESTROY_FLOW_GROUP, grp, destroy_flow_group_out),
+		MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(RUN(DESTROY_FLOW_TABLE, tab, destroy_flow_table_out),
+		MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(RUN(DELETE_FLOW_TABLE_ENTRY, del, delete_fte_out), 0);
-	assert_int_equal(RUN(DELETE_FLOW_TABLE_ENTRY, del, delete_fte_out), MLX5_CMD_STAT_BAD_RES_ERR);
-	assert_int_equal(RUN(DESTROY_FLOW_TABLE, tab, destroy_flow_table_out), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(RUN(DELETE_FLOW_TABLE_ENTRY, del, delete_fte_out),
+		MLX5_CMD_STAT_BAD_RES_ERR);
+	assert_int_equal(RUN(DESTROY_FLOW_TABLE, tab, destroy_flow_table_out),
+		MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(RUN(DESTROY_FLOW_GROUP, grp, destroy_flow_group_out), 0);
 	assert_int_equal(RUN(DESTROY_FLOW_TABLE, tab, destroy_flow_table_out), 0);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_TIR, tirn), 0);
@@ -546,8 +556,10 @@ a_tir_is_refused_for_what_it_can_not_be(void **state)
 
 	queue_create(card, &rx, 0, SIZE);
 	steer_fill_tir(card, in, steer_rqt(card, &q, 1));
-	check_refusals(card, MLX5_CMD_OP_CREATE_TIR, in, sizeof(in), PRM_BYTES(create_tir_out), r, DIM(r));
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_TIR, in, sizeof(in), PRM_BYTES(create_tir_out)), 0);
+	check_refusals(card, MLX5_CMD_OP_CREATE_TIR, in, sizeof(in), PRM_BYTES(create_tir_out), r,
+		DIM(r));
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_TIR, in, sizeof(in),
+		PRM_BYTES(create_tir_out)), 0);
 }
 
 static void
@@ -571,8 +583,10 @@ an_rqt_is_refused_for_what_it_can_not_be(void **state)
 	PRM_SET(rqtc, rqtc, rqt_max_size, 2);
 	PRM_SET(rqtc, rqtc, rqt_actual_size, 1);
 	PRM_SET(rq_num, PRM_ADDR(rqtc, rqtc, rq_num), rq_num, rx.id);
-	check_refusals(card, MLX5_CMD_OP_CREATE_RQT, in, sizeof(in), PRM_BYTES(create_rqt_out), r, DIM(r));
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_RQT, in, sizeof(in), PRM_BYTES(create_rqt_out)), 0);
+	check_refusals(card, MLX5_CMD_OP_CREATE_RQT, in, sizeof(in), PRM_BYTES(create_rqt_out), r,
+		DIM(r));
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_RQT, in, sizeof(in),
+		PRM_BYTES(create_rqt_out)), 0);
 }
 
 static void
@@ -591,8 +605,10 @@ a_tis_is_refused_for_what_it_can_not_be(void **state)
 
 	PRM_SET(tisc, tisc, transport_domain, card->td);
 	PRM_SET(tisc, tisc, lag_tx_port_affinity, 1);
-	check_refusals(card, MLX5_CMD_OP_CREATE_TIS, in, sizeof(in), PRM_BYTES(create_tis_out), r, DIM(r));
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_TIS, in, sizeof(in), PRM_BYTES(create_tis_out)), 0);
+	check_refusals(card, MLX5_CMD_OP_CREATE_TIS, in, sizeof(in), PRM_BYTES(create_tis_out), r,
+		DIM(r));
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_TIS, in, sizeof(in),
+		PRM_BYTES(create_tis_out)), 0);
 }
 
 static void
@@ -696,8 +712,8 @@ a_flow_entry_is_refused_for_what_it_can_not_be(void **state)
 	PRM_SET(dest_format_struct, dest, destination_id, tirn);
 	assert_int_equal(card_cmd(card, MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, in, PRM_BYTES(set_fte_in),
 		PRM_BYTES(set_fte_out)), MLX5_CMD_STAT_BAD_INP_LEN_ERR);
-	check_refusals(card, MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, in, sizeof(in), PRM_BYTES(set_fte_out), r,
-		DIM(r));
+	check_refusals(card, MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, in, sizeof(in),
+		PRM_BYTES(set_fte_out), r, DIM(r));
 	assert_int_equal(card_cmd(card, MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, in, sizeof(in),
 		PRM_BYTES(set_fte_out)), 0);
 	/* The index is taken now. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * emu/core: completion queues, event queue pairs, virtio-net queue objects: what is refused, states,
- * and the way of an event from a used buffer to a CQ's event.
+ * emu/core: completion queues, event queue pairs, virtio-net queue objects: what is refused,
+ * states, and the way of an event from a used buffer to a CQ's event.
  */
 #include "emu_card.h"
 
@@ -47,13 +47,16 @@ a_cq_is_refused_for_what_it_can_not_be(void **state)
 	struct evq e;
 
 	evq_fill_cq(card, &e, LOG_SIZE, in);
-	check_refusals(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in), PRM_BYTES(create_cq_out), r, DIM(r));
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in), PRM_BYTES(create_cq_out)),
-		0);
+	check_refusals(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in), PRM_BYTES(create_cq_out), r,
+		DIM(r));
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in),
+		PRM_BYTES(create_cq_out)), 0);
 	e.cqn = PRM_GET(create_cq_out, card->out, cqn);
-	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_UAR, card->uar), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_UAR, card->uar),
+		MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_CQ, e.cqn), 0);
-	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_CQ, e.cqn), MLX5_CMD_STAT_BAD_RES_ERR);
+	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_CQ, e.cqn),
+		MLX5_CMD_STAT_BAD_RES_ERR);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_UAR, card->uar), 0);
 }
 
@@ -88,7 +91,8 @@ a_qp_is_refused_for_what_it_can_not_be(void **state)
 
 	evq_create(card, &e, LOG_SIZE, true);
 	evq_fill_sw(card, &e, in);
-	check_refusals(card, MLX5_CMD_OP_CREATE_QP, in, sizeof(in), PRM_BYTES(create_qp_out), sw, DIM(sw));
+	check_refusals(card, MLX5_CMD_OP_CREATE_QP, in, sizeof(in), PRM_BYTES(create_qp_out), sw,
+		DIM(sw));
 }
 
 static void
@@ -112,7 +116,8 @@ a_qp_changes_state_step_by_step(void **state)
 			assert_int_equal(qp_state(card, e.fw), at + (op == at));
 		}
 	}
-	assert_int_equal(qp_modify(card, MLX5_CMD_OP_2RST_QP, NO_SUCH_ID, 0), MLX5_CMD_STAT_BAD_RES_ERR);
+	assert_int_equal(qp_modify(card, MLX5_CMD_OP_2RST_QP, NO_SUCH_ID, 0),
+		MLX5_CMD_STAT_BAD_RES_ERR);
 }
 
 static void
@@ -138,8 +143,8 @@ a_qp_connects_to_another_one_of_the_device(void **state)
 			CHANGE(t, qpc, pm_state, 0, BAD_PARAM_ERR),
 		};
 
-		check_refusals(card, MLX5_CMD_OP_RST2INIT_QP, in, sizeof(in), PRM_BYTES(rst2init_qp_out), r,
-			DIM(r));
+		check_refusals(card, MLX5_CMD_OP_RST2INIT_QP, in, sizeof(in),
+			PRM_BYTES(rst2init_qp_out), r, DIM(r));
 	}
 	assert_int_equal(qp_modify(card, MLX5_CMD_OP_RST2INIT_QP, e.fw, 0), 0);
 	{
@@ -150,10 +155,11 @@ a_qp_connects_to_another_one_of_the_device(void **state)
 			CHANGE(t, qpc, remote_qpn, NO_SUCH_ID, BAD_RES_ERR),
 		};
 
-		check_refusals(card, MLX5_CMD_OP_INIT2RTR_QP, in, sizeof(in), PRM_BYTES(init2rtr_qp_out), r,
-			DIM(r));
+		check_refusals(card, MLX5_CMD_OP_INIT2RTR_QP, in, sizeof(in),
+			PRM_BYTES(init2rtr_qp_out), r, DIM(r));
 	}
-	assert_int_equal(qp_modify(card, MLX5_CMD_OP_INIT2RTR_QP, e.fw, e.fw), MLX5_CMD_STAT_BAD_RES_ERR);
+	assert_int_equal(qp_modify(card, MLX5_CMD_OP_INIT2RTR_QP, e.fw, e.fw),
+		MLX5_CMD_STAT_BAD_RES_ERR);
 }
 
 static void
@@ -172,7 +178,7 @@ what_a_qp_needs_is_busy_while_it_lives(void **state)
 
 /* ---- the way of an event ---- */
 
-/* A transmit queue with an event queue pair, ready; each send() uses a buffer and so owes an event. */
+/* A transmit queue with an event queue pair, ready: each buffer that it uses owes an event. */
 struct sender {
 	struct card *card;
 	struct evq e;
@@ -222,7 +228,8 @@ entries_have_number_and_owner(void **state)
 		send_one(&s);
 		cqe = s.e.cqe + i % 4 * MLX5_CQE_BYTES;
 		assert_int_equal(evq_counter(&s.e, i % 4), i);
-		assert_int_equal(cqe[MLX5_CQE_OFF_OP_OWN], MLX5_CQE_OP_RESP_SEND << 4 | (i / 4 & 1));
+		assert_int_equal(cqe[MLX5_CQE_OFF_OP_OWN], MLX5_CQE_OP_RESP_SEND << 4 |
+			(i / 4 & 1));
 		memcpy(&qpn, cqe + MLX5_CQE_OFF_QPN, sizeof(qpn));
 		assert_int_equal(be32toh(qpn), s.e.sw);
 		evq_consume(&s.e, i + 1);
@@ -230,7 +237,7 @@ entries_have_number_and_owner(void **state)
 	}
 }
 
-/* NVIDIA's driver: one entry, whose counter says how many there were; consumer and producer follow. */
+/* As NVIDIA's driver uses it: the counter in the one entry says how many there were. */
 static void
 a_collapsed_queue_always_writes_its_first_entry(void **state)
 {
@@ -377,13 +384,13 @@ an_overrun_may_be_ignored(void **state)
 	i = s.e.fw;
 	evq_fill_cq(card, &s.e, LOG_SIZE, in);
 	PRM_SET(cqc, PRM_ADDR(create_cq_in, in, cq_context), oi, 1);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in), PRM_BYTES(create_cq_out)),
-		0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_CQ, in, sizeof(in),
+		PRM_BYTES(create_cq_out)), 0);
 	s.e.cqn = PRM_GET(create_cq_out, card->out, cqn);
 	s.e.fw = i;
 	evq_fill_sw(card, &s.e, qp);
-	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_QP, qp, sizeof(qp), PRM_BYTES(create_qp_out)),
-		0);
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_QP, qp, sizeof(qp),
+		PRM_BYTES(create_qp_out)), 0);
 	s.e.sw = PRM_GET(create_qp_out, card->out, qpn);
 	evq_start(card, &s.e);
 	evq_post(&s.e, 100);
@@ -404,7 +411,8 @@ destroying_a_queue_breaks_its_firmware_qp_until_it_is_reset(void **state)
 
 	sender_start(&s, *state, true);
 	send_one(&s);
-	assert_int_equal(card_destroy(s.card, MLX5_CMD_OP_DESTROY_QP, s.e.fw), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(card_destroy(s.card, MLX5_CMD_OP_DESTROY_QP, s.e.fw),
+		MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(queue_set_state(&s.q, MLX5_VIRTQ_STATE_SUSPEND), 0);
 	assert_int_equal(queue_destroy(&s.q), 0);
 	assert_int_equal(qp_state(s.card, s.e.fw), MLX5_QP_STATE_ERR);
@@ -481,8 +489,8 @@ a_queue_is_refused_for_what_it_can_not_be(void **state)
 static void
 capabilities_that_are_taken_away_are_missed(void **state)
 {
-	static const char *const caps[] = { "virtio_version_1_0", "eth_frame_offload_type", "event_mode",
-		"virtio_queue_type" };
+	static const char *const caps[] = { "virtio_version_1_0", "eth_frame_offload_type",
+		"event_mode", "virtio_queue_type" };
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)];
 	struct card *card;
 	struct queue q;
@@ -500,9 +508,11 @@ capabilities_that_are_taken_away_are_missed(void **state)
 	/* The device does no TSO, even where it is told to say so. */
 	card = card_new("caps=+tso_ipv4:+rx_csum");
 	queue_fill(card, &q, RX, SIZE, in);
-	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), tso_ipv4, 1);
+	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), tso_ipv4,
+		1);
 	assert_int_equal(queue_try_create(&q, in), MLX5_CMD_STAT_BAD_PARAM_ERR);
-	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), tso_ipv4, 0);
+	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), tso_ipv4,
+		0);
 	PRM_SET(virtio_net_q_object, PRM_ADDR(create_virtio_net_q_in, in, obj_context), rx_csum, 1);
 	assert_int_equal(queue_try_create(&q, in), 0);
 	card_free(card);
@@ -518,12 +528,15 @@ what_a_queue_needs_is_busy_while_it_lives(void **state)
 	queue_create_with(card, &q, TX, SIZE, NULL, counters);
 	assert_int_equal(card_destroy_general(card, MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS, counters),
 		MLX5_CMD_STAT_RES_BUSY);
-	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_TIS, card->tis), MLX5_CMD_STAT_RES_BUSY);
-	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_PD, card->pd), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_TIS, card->tis),
+		MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DEALLOC_PD, card->pd),
+		MLX5_CMD_STAT_RES_BUSY);
 	/* Its key does not have to live: what it does then is its first access that faults. */
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_MKEY,
 		card->mkey >> EMU_MKEY_INDEX_SHIFT), 0);
-	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_UMEM, card->umem), MLX5_CMD_STAT_RES_BUSY);
+	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_UMEM, card->umem),
+		MLX5_CMD_STAT_RES_BUSY);
 	assert_int_equal(queue_destroy(&q), 0);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_UMEM, card->umem), 0);
 	assert_int_equal(card_destroy(card, MLX5_CMD_OP_DESTROY_TIS, card->tis), 0);
@@ -571,7 +584,8 @@ check_moves(struct card *card, bool resume)
 				assert_int_equal(queue_set_state(&q, to), 0);
 				assert_int_equal(queue_state(&q), to);
 			} else {
-				assert_int_equal(queue_set_state(&q, to), MLX5_CMD_STAT_BAD_RES_STATE_ERR);
+				assert_int_equal(queue_set_state(&q, to),
+					MLX5_CMD_STAT_BAD_RES_STATE_ERR);
 				assert_int_equal(queue_state(&q), from);
 			}
 			/* Whatever it is in, it can be destroyed. */
@@ -682,7 +696,8 @@ static void
 a_selection_must_mean_something(void **state)
 {
 	static const uint64_t none[] = { 0, 1 << 1, 1 << 2, 1 << 15, UINT64_C(1) << 63,
-		1 << 1 | MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_DUMP_ENABLE, MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY };
+		1 << 1 | MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_DUMP_ENABLE,
+		MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY };
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)];
 	struct queue q;
 	size_t i;
