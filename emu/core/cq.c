@@ -7,6 +7,10 @@
  * says "look at word 1"; the register is one word that all CQs of the page share, so that its value
  * is a hint.
  *
+ * A card takes the CQ from the register, and never writes the record. Here a CQ that was never
+ * armed must not seem so when its neighbour's doorbell rings, although a driver's first arming is
+ * often the word 0 that the record holds already: CREATE_CQ leaves a word that no driver writes.
+ *
  *	arm     the record has a sequence number that was not seen yet: armed from the record's
  *	        counter on
  *	event   something completed past that counter already, or completes now: COMP event, and
@@ -35,6 +39,7 @@ enum {
 	SYN_CQE_SIZE,          /* cqe_sz other than 64 bytes */
 	SYN_COMPRESSION,       /* cqe_comp_en: entries of event queue pairs are not compressed */
 	SYN_APU,               /* apu_cq */
+	SYN_DBR_ACCESS,        /* the doorbell record can't be written */
 };
 
 /* cqc.cqe_sz */
@@ -47,6 +52,9 @@ enum {
 	COUNTER_SIGN = 0x800000,       /* the top one of MLX5_CQ_CI_MASK: CQ counters are 24 bits */
 	CQE_LAST_WORD = MLX5_CQE_OFF_WQE_COUNTER,
 };
+
+/* Word 1 of a doorbell record before the first arming: a command that does not exist. */
+#define DBR_NEVER_ARMED UINT32_MAX
 
 struct emu_cq {
 	struct emu_obj obj;
@@ -69,6 +77,14 @@ counter_diff(uint32_t a, uint32_t b)
 	uint32_t d = (a - b) & MLX5_CQ_CI_MASK;
 
 	return (d & COUNTER_SIGN) != 0 ? (int32_t)d - (MLX5_CQ_CI_MASK + 1) : (int32_t)d;
+}
+
+static int
+dbr_write(const struct emu_cq *cq, struct emu_dev *dev, unsigned int word, uint32_t val)
+{
+	uint32_t be = htobe32(val);
+
+	return emu_umem_write(dev, cq->dbr_umem, cq->dbr_off + word * sizeof(be), &be, sizeof(be));
 }
 
 static int
@@ -161,7 +177,7 @@ cq_look_at_arm(struct emu_cq *cq)
 		return;
 	}
 	sn = rec >> MLX5_CQ_DBR_ARM_SN_SHIFT & MLX5_CQ_DBR_ARM_SN_MASK;
-	if (cq->ever_armed && sn == cq->arm_sn)
+	if (rec == DBR_NEVER_ARMED || (cq->ever_armed && sn == cq->arm_sn))
 		return;
 	cq->ever_armed = true;
 	cq->armed = true;
@@ -311,6 +327,8 @@ create_cq(struct emu_dev *dev, struct emu_cmd *c)
 	want.uar = emu_obj_find(dev, EMU_UAR, PRM_GET(cqc, cqc, uar_page), c->uid);
 	if (want.uar == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_UAR);
+	if (dbr_write(&want, dev, MLX5_CQ_DBR_ARM, DBR_NEVER_ARMED) != 0)
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_DBR_ACCESS);
 	cq = emu_obj_new(dev, EMU_CQ, c->uid, sizeof(*cq));
 	if (cq == NULL)
 		return emu_refuse(c, MLX5_CMD_STAT_NO_RES_ERR, SYN_NO_ROOM);

@@ -159,11 +159,15 @@ emu_qp_detach(struct emu_qp *qp, bool destroyed)
 
 /* ---- create, destroy, query ---- */
 
+/* The umem valid bits say nothing: the kernel sets them in every queue pair that a user creates
+ * (Linux: devx_set_umem_valid). */
+/* The valid bits say nothing: Linux sets them in every CREATE_QP that comes from user space. */
 static uint8_t
 check_fw(struct emu_cmd *c, const void *qpc)
 {
-	if (PRM_GET(create_qp_in, c->in, wq_umem_valid) || PRM_GET(qpc, qpc, dbr_umem_valid) ||
-			PRM_GET(qpc, qpc, cqn_rcv) != 0 || PRM_GET(qpc, qpc, uar_page) != 0)
+	if (PRM_GET(qpc, qpc, cqn_rcv) != 0 || PRM_GET(qpc, qpc, uar_page) != 0 ||
+			PRM_GET(create_qp_in, c->in, wq_umem_id) != 0 ||
+			PRM_GET(qpc, qpc, dbr_umem_id) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_FW_MEMORY);
 	return MLX5_CMD_STAT_OK;
 }
