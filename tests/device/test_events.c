@@ -196,6 +196,18 @@ a_cq_that_is_not_armed_raises_no_event(void **state)
 }
 
 static void
+a_cq_that_was_never_armed_raises_no_event_when_its_neighbour_is_armed(void **state)
+{
+	(void)state;
+	/* Both take their doorbells in one page. */
+	evq_arm(&t.tx, 0);
+	send_one();
+	assert_true(wait_until(evq_completions(&t.rx) == 1));
+	assert_int_equal(channel_wait(&t.ch, WAIT_MS), COOKIE_TX);
+	assert_int_equal(channel_wait(&t.ch, QUIET_MS), 0);
+}
+
+static void
 one_arming_is_one_event(void **state)
 {
 	uint32_t i;
@@ -330,6 +342,7 @@ main(void)
 		TEST(a_queue_moves_on_when_its_event_qp_is_not_connected),
 		TEST(an_armed_cq_raises_an_event_with_the_cookie_of_its_subscription),
 		TEST(a_cq_that_is_not_armed_raises_no_event),
+		TEST(a_cq_that_was_never_armed_raises_no_event_when_its_neighbour_is_armed),
 		TEST(one_arming_is_one_event),
 		TEST(arming_behind_a_completion_raises_the_event_at_once),
 		TEST(a_doorbell_with_a_sequence_number_that_was_seen_does_not_arm),
