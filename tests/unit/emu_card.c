@@ -336,6 +336,9 @@ evq_fill_fw(struct card *card, uint8_t *in)
 	PRM_SET(qpc, qpc, pd, card->pd);
 	PRM_SET(qpc, qpc, no_sq, 1);
 	PRM_SET(qpc, qpc, rq_type, MLX5_QP_ZERO_LEN_RQ);
+	/* Linux sets both in every CREATE_QP that comes from user space. */
+	PRM_SET(qpc, qpc, dbr_umem_valid, 1);
+	PRM_SET(create_qp_in, in, wq_umem_valid, 1);
 }
 
 void
@@ -351,10 +354,8 @@ evq_fill_sw(struct card *card, struct evq *e, uint8_t *in)
 	PRM_SET(qpc, qpc, uar_page, card->uar);
 	PRM_SET(qpc, qpc, cqn_rcv, e->cqn);
 	PRM_SET(qpc, qpc, log_rq_size, e->log_size);
-	PRM_SET(qpc, qpc, dbr_umem_valid, 1);
 	PRM_SET(qpc, qpc, dbr_umem_id, card->umem);
 	PRM_SET(qpc, qpc, dbr_addr, card_off(card, e->qp_dbr));
-	PRM_SET(create_qp_in, in, wq_umem_valid, 1);
 	PRM_SET(create_qp_in, in, wq_umem_id, card->umem);
 	PRM_SET(create_qp_in, in, wq_umem_offset, card_off(card, wq));
 }
