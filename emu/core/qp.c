@@ -161,7 +161,6 @@ emu_qp_detach(struct emu_qp *qp, bool destroyed)
 
 /* The umem valid bits say nothing: the kernel sets them in every queue pair that a user creates
  * (Linux: devx_set_umem_valid). */
-/* The valid bits say nothing: Linux sets them in every CREATE_QP that comes from user space. */
 static uint8_t
 check_fw(struct emu_cmd *c, const void *qpc)
 {
