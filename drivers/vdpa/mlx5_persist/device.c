@@ -167,12 +167,29 @@ stop_queue(struct mlx5p_dev *dev, uint16_t queue)
 		rte_vhost_set_vring_base(dev->vid, queue, avail_index, used_index);
 }
 
+/* Start the queues of one direction that the front-end wants. */
+static int
+start_wanted(struct mlx5p_dev *dev, int vid, bool receive)
+{
+	uint32_t i;
+	int ret = 0;
+
+	for (i = 0; i < dev->nqueues && ret == 0; i++) {
+		if (is_receive(i) == receive && dev->enabled[i])
+			ret = start_queue(dev, vid, i);
+	}
+	return ret;
+}
+
+/* Transmit queues first: what they sent still finds a receive queue that runs. */
 static void
 stop_all(struct mlx5p_dev *dev)
 {
 	uint32_t i;
 
-	for (i = 0; i < dev->nqueues; i++)
+	for (i = 1; i < dev->nqueues; i += 2)
+		stop_queue(dev, i);
+	for (i = 0; i < dev->nqueues; i += 2)
 		stop_queue(dev, i);
 }
 
@@ -265,7 +282,7 @@ static const struct vhost_iotlb_parent_ops parent_ops = {
 static int
 configure(struct mlx5p_dev *dev, int vid)
 {
-	uint32_t i, n = rte_vhost_get_vring_num(vid);
+	uint32_t n = rte_vhost_get_vring_num(vid);
 	int ret;
 
 	if (n > dev->nqueues) {
@@ -279,12 +296,13 @@ configure(struct mlx5p_dev *dev, int vid)
 		dev->args.persist != MLX5P_PERSIST_OFF);
 	if (ret == 0)
 		ret = vhost_iotlb_user_sync_table(&dev->user, NULL);
-	for (i = 0; i < n && ret == 0; i++) {
-		if (dev->enabled[i])
-			ret = start_queue(dev, vid, i);
-	}
+	/* Whatever a transmit queue sends, answers find all receive queues running. */
+	if (ret == 0)
+		ret = start_wanted(dev, vid, true);
 	if (ret == 0)
 		ret = steer_to_running(dev, NULL);
+	if (ret == 0)
+		ret = start_wanted(dev, vid, false);
 	return ret;
 }
 
