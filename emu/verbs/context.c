@@ -64,8 +64,8 @@ destroy_objs(struct face_ctx *ctx)
 		TAILQ_CONCAT(&ctx->objs, &refused, next);
 	} while (gone > 0 && left > 0);
 	if (left > 0)
-		fprintf(stderr, "mlx5-emu: %s: a context is closed with %u objects that the device refuses "
-			"to destroy\n", ctx->dev->ibv.name, left);
+		fprintf(stderr, "mlx5-emu: %s: a context is closed with %u objects that the device "
+			"refuses to destroy\n", ctx->dev->ibv.name, left);
 }
 
 /* ---- what the kernel makes for a context ---- */
@@ -79,7 +79,8 @@ create_uctx(struct face_ctx *ctx)
 	if (PRM_GET(cmd_hca_cap, ctx->dev->caps, log_max_uctx) == 0)
 		return -EINVAL;
 	PRM_SET(create_uctx_in, in, opcode, MLX5_CMD_OP_CREATE_UCTX);
-	/* The rights of a process that may use raw sockets and devices; all that the device knows. */
+	/* The rights of a process that may use raw sockets and devices; all that the device
+	 * knows. */
 	PRM_SET(uctx, PRM_ADDR(create_uctx_in, in, uctx), cap,
 		PRM_GET(cmd_hca_cap, ctx->dev->caps, uctx_cap));
 	rc = face_cmd(ctx->dev, in, sizeof(in), out, sizeof(out));
@@ -129,8 +130,9 @@ destroy_td(struct face_ctx *ctx)
 
 /* ---- open and close ---- */
 
-/* What the program sees of it. The command file of a context is the BAR, for its mmap; the one of
- * asynchronous events never becomes readable: DevX objects raise none of those, and the port stays up. */
+/* What the program sees of it. The command file of a context is the BAR, for its mmap; the one
+ * of asynchronous events never becomes readable: DevX objects raise none of those, and the port
+ * stays up. */
 static int
 fill_context(struct face_ctx *ctx)
 {
@@ -222,7 +224,8 @@ mlx5dv_open_device(struct ibv_device *device, struct mlx5dv_context_attr *attr)
 	uint32_t flags = attr != NULL ? attr->flags : 0;
 	int rc;
 
-	if (attr != NULL && (attr->comp_mask != 0 || (flags & ~(uint32_t)MLX5DV_CONTEXT_FLAGS_DEVX) != 0))
+	if ((flags & ~(uint32_t)MLX5DV_CONTEXT_FLAGS_DEVX) != 0 ||
+			(attr != NULL && attr->comp_mask != 0))
 		return face_null(-EINVAL);
 	rc = open_device(face_dev_of(device), flags != 0, &ctx);
 	return rc == 0 ? ctx : face_null(rc);
@@ -262,7 +265,8 @@ ibv_get_async_event(struct ibv_context *context, struct ibv_async_event *event)
 	uint64_t n;
 
 	(void)event;
-	/* Blocks, unless the program set the file to non-blocking; nobody writes: see fill_context(). */
+	/* Blocks, unless the program set the file to non-blocking; nobody writes: see
+	 * fill_context(). */
 	if (read(context->async_fd, &n, sizeof(n)) >= 0)
 		errno = EIO;
 	return -1;

@@ -71,7 +71,8 @@ fill_ibv(struct face_dev *d, const struct emu_dev_config *cfg, const char *sysfs
 	snprintf(d->ibv.dev_name, sizeof(d->ibv.dev_name), "uverbs%u", d->index);
 	snprintf(d->ibv.dev_path, sizeof(d->ibv.dev_path), "%s/infiniband_verbs/uverbs%u", sysfs,
 		d->index);
-	snprintf(d->ibv.ibdev_path, sizeof(d->ibv.ibdev_path), "%s/infiniband/%s", sysfs, cfg->name);
+	snprintf(d->ibv.ibdev_path, sizeof(d->ibv.ibdev_path), "%s/infiniband/%s", sysfs,
+		cfg->name);
 }
 
 int

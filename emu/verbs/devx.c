@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * DevX: firmware commands of the program's own. The kernel puts the context's user id into each, passes
- * on those that it lists, and keeps track of what they create.
+ * DevX: firmware commands of the program's own. The kernel puts the context's user id into each,
+ * passes on those that it lists, and keeps track of what they create.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +170,8 @@ general_cmd(struct face_ctx *ctx, const void *in, size_t inlen, void *out, size_
 	rc = check_lengths(in, inlen, out, outlen);
 	if (rc != 0)
 		return rc;
-	/* Where the program has no user id, the kernel uses its own for what it lists as harmless. */
+	/* Where the program has no user id, the kernel uses its own for what it lists as
+	 * harmless. */
 	if ((ctx->uid == 0 && !devx_needs_no_uid(in)) || !devx_is_general(in))
 		return -EINVAL;
 	cmd = copy_cmd(ctx, in, inlen);

@@ -3,8 +3,8 @@
 
 #include "devx_cmds.h"
 
-/* Opcodes that this device does not have, but that the kernel passes on: the device refuses them, and
- * not the kernel. (Linux: include/linux/mlx5/mlx5_ifc.h) */
+/* Opcodes that this device does not have, but that the kernel passes on: the device refuses
+ * them, and not the kernel. (Linux: include/linux/mlx5/mlx5_ifc.h) */
 enum {
 	OP_QUERY_ADAPTER = 0x101,
 	OP_QUERY_ISSI = 0x10a,
@@ -94,7 +94,7 @@ is_one_of(uint16_t opcode, const uint16_t *list, size_t n)
 
 struct creation {
 	uint16_t create, destroy;
-	uint16_t out_off;          /* of the number in the answer; 0: it is at din_off of the command */
+	uint16_t out_off;          /* of the number in the answer; 0: at din_off of the command */
 	uint16_t din_off;          /* of the number in the command that destroys */
 	uint8_t width;
 	uint8_t dinlen;
@@ -105,8 +105,8 @@ struct creation {
 
 static const struct creation creations[] = {
 	{ MLX5_CMD_OP_CREATE_GENERAL_OBJECT, MLX5_CMD_OP_DESTROY_GENERAL_OBJECT,
-		PRM_general_obj_out_cmd_hdr__obj_id__OFF, PRM_general_obj_in_cmd_hdr__obj_id__OFF, 32,
-		PRM_BYTES(general_obj_in_cmd_hdr) },
+		PRM_general_obj_out_cmd_hdr__obj_id__OFF, PRM_general_obj_in_cmd_hdr__obj_id__OFF,
+		32, PRM_BYTES(general_obj_in_cmd_hdr) },
 	PLAIN(CREATE_MKEY, DESTROY_MKEY),
 	PLAIN(CREATE_CQ, DESTROY_CQ),
 	PLAIN(ALLOC_PD, DEALLOC_PD),
@@ -115,12 +115,12 @@ static const struct creation creations[] = {
 	PLAIN(CREATE_TIR, DESTROY_TIR),
 	PLAIN(CREATE_TIS, DESTROY_TIS),
 	PLAIN(CREATE_QP, DESTROY_QP),
-	{ MLX5_CMD_OP_CREATE_FLOW_TABLE, MLX5_CMD_OP_DESTROY_FLOW_TABLE, ID_OFF, TABLE_ID_OFF, ID_WIDTH,
-		PRM_BYTES(destroy_flow_table_in) },
-	{ MLX5_CMD_OP_CREATE_FLOW_GROUP, MLX5_CMD_OP_DESTROY_FLOW_GROUP, ID_OFF, GROUP_ID_OFF, 32,
-		PRM_BYTES(destroy_flow_group_in) },
-	{ MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, MLX5_CMD_OP_DELETE_FLOW_TABLE_ENTRY, 0, FLOW_INDEX_OFF, 32,
-		PRM_BYTES(delete_fte_in) },
+	{ MLX5_CMD_OP_CREATE_FLOW_TABLE, MLX5_CMD_OP_DESTROY_FLOW_TABLE,
+		ID_OFF, TABLE_ID_OFF, ID_WIDTH, PRM_BYTES(destroy_flow_table_in) },
+	{ MLX5_CMD_OP_CREATE_FLOW_GROUP, MLX5_CMD_OP_DESTROY_FLOW_GROUP,
+		ID_OFF, GROUP_ID_OFF, 32, PRM_BYTES(destroy_flow_group_in) },
+	{ MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY, MLX5_CMD_OP_DELETE_FLOW_TABLE_ENTRY,
+		0, FLOW_INDEX_OFF, 32, PRM_BYTES(delete_fte_in) },
 };
 
 static const struct creation *
@@ -139,8 +139,9 @@ bool
 devx_is_create(const void *in, size_t inlen)
 {
 	static const uint16_t refused_by_device[] = {
-		OP_CREATE_RMP, OP_CREATE_SQ, OP_CREATE_RQ, OP_ALLOC_Q_COUNTER, OP_ALLOC_FLOW_COUNTER,
-		OP_ALLOC_PACKET_REFORMAT_CONTEXT, OP_ALLOC_MODIFY_HEADER_CONTEXT,
+		OP_CREATE_RMP, OP_CREATE_SQ, OP_CREATE_RQ, OP_ALLOC_Q_COUNTER,
+		OP_ALLOC_FLOW_COUNTER, OP_ALLOC_PACKET_REFORMAT_CONTEXT,
+		OP_ALLOC_MODIFY_HEADER_CONTEXT,
 		OP_CREATE_SCHEDULING_ELEMENT, OP_ADD_VXLAN_UDP_DPORT, OP_SET_L2_TABLE_ENTRY,
 		OP_CREATE_SRQ, OP_CREATE_XRC_SRQ, OP_CREATE_DCT, OP_CREATE_XRQ, OP_ATTACH_TO_MCG,
 		OP_ALLOC_XRCD, OP_CREATE_PSV,
@@ -148,7 +149,8 @@ devx_is_create(const void *in, size_t inlen)
 	uint16_t opcode = opcode_of(in);
 
 	if (opcode == MLX5_CMD_OP_SET_FLOW_TABLE_ENTRY)
-		return inlen >= PRM_BYTES(set_fte_in) && PRM_GET(set_fte_in, in, op_mod) == SET_FTE_NEW;
+		return inlen >= PRM_BYTES(set_fte_in) &&
+			PRM_GET(set_fte_in, in, op_mod) == SET_FTE_NEW;
 	return find_creation(opcode) != NULL || IS_ONE_OF(opcode, refused_by_device);
 }
 
@@ -161,7 +163,8 @@ devx_destroy_cmd(const void *in, const void *out, void *din, uint32_t *id)
 		return 0;
 	*id = (uint32_t)(c->out_off != 0 ? prm_get(out, c->out_off, c->width) :
 		prm_get(in, c->din_off, c->width));
-	/* Tables, groups and entries are destroyed in the table (of the port) that they were made in. */
+	/* Tables, groups and entries are destroyed in the table (of the port) that they were
+	 * made in. */
 	if (c->dinlen == PRM_BYTES(destroy_flow_table_in)) {
 		PRM_SET(destroy_flow_table_in, din, other_vport,
 			PRM_GET(create_flow_group_in, in, other_vport));
@@ -278,7 +281,8 @@ devx_is_general(const void *in)
 	};
 	uint16_t opcode = opcode_of(in);
 
-	return (opcode >= OP_GENERAL_START && opcode < OP_GENERAL_END) || IS_ONE_OF(opcode, general);
+	return (opcode >= OP_GENERAL_START && opcode < OP_GENERAL_END) ||
+		IS_ONE_OF(opcode, general);
 }
 
 bool

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which firmware commands the kernel lets a user send, and what it knows of them: whether they create,
- * change or read an object, which object they name, and the command that destroys what one created.
- * Tables only; any thread. (Linux: drivers/infiniband/hw/mlx5/devx.c.)
+ * Which firmware commands the kernel lets a user send, and what it knows of them: whether they
+ * create, change or read an object, which object they name, and the command that destroys what
+ * one created. Tables only; any thread. (Linux: drivers/infiniband/hw/mlx5/devx.c.)
  */
 #ifndef EMU_DEVX_CMDS_H
 #define EMU_DEVX_CMDS_H

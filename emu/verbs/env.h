@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What mlx5-emu-run tells the library that it preloads: names of environment variables. Children of the
- * command inherit them, so that a program started by a script finds devices as well.
+ * What mlx5-emu-run tells the library that it preloads: names of environment variables. Children
+ * of the command inherit them, so that a program started by a script finds devices as well.
  */
 #ifndef EMU_ENV_H
 #define EMU_ENV_H

@@ -2,9 +2,9 @@
 /*
  * Events: from the device to the channels that subscribed to them.
  *
- * A channel is an eventfd that counts what is queued: its reader decrements first, without a lock, and
- * then takes what must be there. So the file can be polled, blocks or not as the program set it, and a
- * blocked reader can be cancelled.
+ * A channel is an eventfd that counts what is queued: its reader decrements first, without a
+ * lock, and then takes what must be there. So the file can be polled, blocks or not as the
+ * program set it, and a blocked reader can be cancelled.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -138,8 +138,8 @@ signal_fd(int fd)
 {
 	const uint64_t one = 1;
 
-	/* Not write(), at which a thread could be cancelled, with locks held. A counter of 64 bits does
-	 * not fill up. */
+	/* Not write(), at which a thread could be cancelled, with locks held. A counter of 64
+	 * bits does not fill up. */
 	syscall(SYS_write, fd, &one, sizeof(one));
 }
 
@@ -180,7 +180,8 @@ face_event(void *arg, const struct emu_event *ev)
 
 	pthread_mutex_lock(&e->lock);
 	LIST_FOREACH(sub, bucket_of(e, ev->type, ev->obj_id), in_bucket) {
-		if (sub->type == ev->type && sub->obj_type == ev->obj_type && sub->obj_id == ev->obj_id)
+		if (sub->type == ev->type && sub->obj_type == ev->obj_type &&
+				sub->obj_id == ev->obj_id)
 			deliver(sub, ev);
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -214,8 +215,8 @@ is_queue_event(uint16_t type)
 	}
 }
 
-/* What may be subscribed to: for an object the events of queues, and those that this device reports of
- * general objects; without one, changes of the port. */
+/* What may be subscribed to: for an object the events of queues, and those that this device
+ * reports of general objects; without one, changes of the port. */
 static bool
 is_allowed(const struct mlx5dv_devx_obj *obj, uint16_t type)
 {
@@ -308,7 +309,8 @@ check_subscription(const struct channel *ch, const struct mlx5dv_devx_obj *obj, 
 
 int
 mlx5dv_devx_subscribe_devx_event(struct mlx5dv_devx_event_channel *channel,
-		struct mlx5dv_devx_obj *obj, uint16_t events_sz, uint16_t events_num[], uint64_t cookie)
+		struct mlx5dv_devx_obj *obj, uint16_t events_sz, uint16_t events_num[],
+		uint64_t cookie)
 {
 	struct channel *ch = FACE_CONTAINER(channel, struct channel, dv);
 	unsigned int n = events_sz / sizeof(events_num[0]), i;
@@ -402,10 +404,11 @@ struct mlx5dv_devx_event_channel *
 mlx5dv_devx_create_event_channel(struct ibv_context *context,
 		enum mlx5dv_devx_create_event_channel_flags flags)
 {
+	const unsigned int omit_data = MLX5DV_DEVX_CREATE_EVENT_CHANNEL_FLAGS_OMIT_EV_DATA;
 	struct face_ctx *ctx = face_ctx_of(context);
 	struct channel *ch;
 
-	if (((unsigned int)flags & ~(unsigned int)MLX5DV_DEVX_CREATE_EVENT_CHANNEL_FLAGS_OMIT_EV_DATA) != 0)
+	if (((unsigned int)flags & ~omit_data) != 0)
 		return face_null(-EINVAL);
 	ch = calloc(1, sizeof(*ch));
 	if (ch == NULL)

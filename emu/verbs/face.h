@@ -2,19 +2,21 @@
 /*
  * The rdma-core face: what its files share.
  *
- * The face plays the kernel's mlx5_ib and, in the same breath, libibverbs and libmlx5: a program's calls
- * to those libraries end here, because this library is loaded before them. Each call does what the
- * kernel would do for it: checks, pins, and the firmware commands with the same user id; everything
- * else is refused with the errno that a real one gives. Nothing here looks into the device: it sees
- * emu.h, as the kernel sees a card.
+ * The face plays the kernel's mlx5_ib and, in the same breath, libibverbs and libmlx5: a
+ * program's calls to those libraries end here, because this library is loaded before them. Each
+ * call does what the kernel would do for it: checks, pins, and the firmware commands with the
+ * same user id; everything else is refused with the errno that a real one gives. Nothing here
+ * looks into the device: it sees emu.h, as the kernel sees a card.
  *
- * Objects: everything a program holds is a struct face_obj in its context's list, and goes with the
- * context at the latest, in the reverse order of its creation, as the kernel does when a file is closed.
+ * Objects: everything a program holds is a struct face_obj in its context's list, and goes with
+ * the context at the latest, in the reverse order of its creation, as the kernel does when a
+ * file is closed.
  *
- * Threads: the interface's functions may be called from any thread. As with the real libraries, a
- * program does not destroy what another of its threads is using.
- * Locks: a context's (its list), a device's of events, of VARs and of flow rules, the process's (making
- * devices). The one of events is taken by the device's callback: no command is issued under it.
+ * Threads: the interface's functions may be called from any thread. As with the real libraries,
+ * a program does not destroy what another of its threads is using.
+ * Locks: a context's (its list), a device's of events, of VARs and of flow rules, the process's
+ * (making devices). The one of events is taken by the device's callback: no command is issued
+ * under it.
  */
 #ifndef EMU_FACE_H
 #define EMU_FACE_H
@@ -70,8 +72,8 @@ face_dev_of(struct ibv_device *ibv)
 /** Set the operations of queries. */
 void face_device_ops(struct verbs_context *verbs);
 
-/** The devices of this process, which are made at the first call. Returns their number, or a negative
- * errno after a line on stderr. */
+/** The devices of this process, which are made at the first call. Returns their number, or a
+ * negative errno after a line on stderr. */
 int face_devices(struct face_dev *const **devs);
 
 /* ---- commands (cmd.c) ---- */

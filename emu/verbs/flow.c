@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Flow rules, as the kernel keeps them for users of verbs: a table for each priority, in it groups of
- * entries with the same mask, which here are those of one matcher. All come with the first rule that
- * needs them and go with the last.
+ * Flow rules, as the kernel keeps them for users of verbs: a table for each priority, in it
+ * groups of entries with the same mask, which here are those of one matcher. All come with the
+ * first rule that needs them and go with the last.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +10,9 @@
 #include "face.h"
 
 enum {
-	/* Linux, mlx5_ib: users have 16 priorities; each is two of the driver's own, of which these rules
-	 * get the second; rules on multicast addresses alone are in a table behind all. */
+	/* Linux, mlx5_ib: users have 16 priorities; each is two of the driver's own, of which
+	 * these rules get the second; rules on multicast addresses alone are in a table behind
+	 * all. */
 	PRIORITIES = 16,
 	TABLES = 2 * PRIORITIES + 1,
 	TABLE_MULTICAST = 2 * PRIORITIES,
@@ -109,11 +110,12 @@ check_matcher(const struct mlx5dv_flow_matcher_attr *attr)
 	if ((attr->comp_mask & ~(uint64_t)MLX5DV_FLOW_MATCHER_MASK_FT_TYPE) != 0 ||
 			attr->type != IBV_FLOW_ATTR_NORMAL)
 		return -EOPNOTSUPP;
-	if (attr->match_mask->match_sz == 0 || attr->match_mask->match_sz > PRM_BYTES(fte_match_param) ||
+	if (attr->match_mask->match_sz == 0 ||
+			attr->match_mask->match_sz > PRM_BYTES(fte_match_param) ||
 			(has_type && attr->flags != 0))
 		return -EINVAL;
 	if ((has_type && attr->ft_type != MLX5DV_FLOW_TABLE_TYPE_NIC_RX) || attr->flags != 0)
-		return FACE_UNSUPPORTED("mlx5dv_create_flow_matcher() for other than received packets");
+		return FACE_UNSUPPORTED("mlx5dv_create_flow_matcher() other than NIC_RX");
 	return 0;
 }
 
@@ -394,8 +396,7 @@ parse_actions(size_t n, const struct mlx5dv_flow_action_attr *attrs, struct acti
 			a->tag = attrs[i].tag_value;
 			break;
 		default:
-			return FACE_UNSUPPORTED("mlx5dv_create_flow() with actions other than DEST_DEVX and "
-				"TAG");
+			return FACE_UNSUPPORTED("mlx5dv_create_flow() with other actions");
 		}
 	}
 	return a->has_dest ? 0 : -EINVAL;

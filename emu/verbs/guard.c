@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guarded copies. The fast path takes no lock and no atomic read-modify-write: a thread publishes the
- * entry that it uses with plain stores, and the waiting side, which is rare, pays with membarrier(),
- * which makes every thread's stores visible. Where that is missing, a fence in the fast path does.
+ * Guarded copies. The fast path takes no lock and no atomic read-modify-write: a thread
+ * publishes the entry that it uses with plain stores, and the waiting side, which is rare, pays
+ * with membarrier(), which makes every thread's stores visible. Where that is missing, a fence
+ * in the fast path does.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -22,7 +23,7 @@ enum { JMP_WORDS = 5 };        /* size that __builtin_setjmp asks for */
 struct emu_guard {
 	_Atomic(const void *) entry;
 	volatile sig_atomic_t armed;
-	uintptr_t from, to;        /* host bytes of the copy under way: only faults in them are ours */
+	uintptr_t from, to;        /* host bytes of the copy under way: faults in them are ours */
 	void *env[JMP_WORDS];
 	atomic_bool used;          /* by a living thread */
 	struct emu_guard *next;    /* records are never freed */
@@ -114,11 +115,17 @@ thread_ended(void *arg)
 	atomic_store(&g->used, false);
 }
 
+static bool
+membarrier(int cmd)
+{
+	return syscall(SYS_membarrier, cmd, 0, 0) == 0;
+}
+
 static void
 init(void)
 {
 	pthread_key_create(&thread_end, thread_ended);
-	have_membarrier = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+	have_membarrier = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 }
 
 static struct emu_guard *
@@ -139,9 +146,16 @@ struct emu_guard *
 emu_guard_self(void)
 {
 	struct emu_guard *g = self;
+	sigset_t ours;
+	size_t i;
 
 	if (g != NULL)
 		return g;
+	/* A thread that blocks all signals would die of a fault instead of being asked. */
+	sigemptyset(&ours);
+	for (i = 0; i < NSIGNALS; i++)
+		sigaddset(&ours, signals[i]);
+	pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
 	pthread_once(&once, init);
 	g = reuse_guard();
 	if (g == NULL) {
@@ -182,8 +196,7 @@ emu_guard_wait(const void *from, const void *to)
 	const void *e;
 
 	pthread_once(&once, init);
-	if (!have_membarrier ||
-			syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+	if (!have_membarrier || !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
 		atomic_thread_fence(memory_order_seq_cst);
 	for (g = atomic_load(&guards); g != NULL; g = g->next) {
 		for (;;) {

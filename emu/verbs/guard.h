@@ -2,8 +2,8 @@
 /*
  * Copies between the device and host memory that survive the memory's disappearance.
  *
- * Owns: the handlers of SIGBUS and SIGSEGV, and one record a thread: which table entry it is using, so
- * that an unpin can wait for it, and where a fault in its copy returns to.
+ * Owns: the handlers of SIGBUS and SIGSEGV, and one record a thread: which table entry it is
+ * using, so that an unpin can wait for it, and where a fault in its copy returns to.
  * Threads: any; a thread's first copy allocates its record, which the next thread inherits.
  */
 #ifndef EMU_GUARD_H
@@ -22,8 +22,8 @@ void emu_guard_install(void);
 struct emu_guard *emu_guard_self(void);
 
 /**
- * From here to emu_guard_leave(), emu_guard_wait() on @p entry waits for this thread. Read what @p entry
- * says only afterwards.
+ * From here to emu_guard_leave(), emu_guard_wait() on @p entry waits for this thread. Read what
+ * @p entry says only afterwards.
  */
 void emu_guard_enter(struct emu_guard *g, const void *entry);
 void emu_guard_leave(struct emu_guard *g);
@@ -31,8 +31,8 @@ void emu_guard_leave(struct emu_guard *g);
 /** Wait until no thread is inside with an entry in [from, to). Entries were invalidated before. */
 void emu_guard_wait(const void *from, const void *to);
 
-/** Copy between host memory and @p buf, at least one byte. An aligned access of 2, 4 or 8 bytes is one
- * load (acquire) or store (release); others are ordered as a whole in the same way.
+/** Copy between host memory and @p buf, at least one byte. An aligned access of 2, 4 or 8 bytes
+ * is one load (acquire) or store (release); others are ordered as a whole in the same way.
  * Returns 0, or -EFAULT after a fault in host memory. */
 int emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, bool write);
 

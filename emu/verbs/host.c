@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bus addresses: a number that counts up, whose unit is 1 GiB, << 30 | the low bits of the virtual
- * address. The number modulo the table's size is the entry's index; the entry holds the whole number,
- * so that an address of a range that was unpinned finds nobody, for as long as 34 bits last.
+ * Bus addresses: a number that counts up, whose unit is 1 GiB, << 30 | the low bits of the
+ * virtual address. The number modulo the table's size is the entry's index; the entry holds the
+ * whole number, so that an address of a range that was unpinned finds nobody, for as long as 34
+ * bits last.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +20,7 @@
 
 enum {
 	UNIT_SHIFT = 30,
-	UNITS = 1 << 16,           /* pins at a time, or as many GiB; a process has no more mappings */
+	UNITS = 1 << 16,           /* pins at a time; a process has no more mappings */
 	PAGE = 4096,
 };
 
@@ -35,7 +36,7 @@ struct segment {
 struct pin {
 	uint64_t bus;              /* page-aligned */
 	uint64_t len;
-	uint64_t given;            /* what pin() returned: the address of a byte in the first page */
+	uint64_t given;            /* what pin() returned: of a byte in the first page */
 	uint64_t unit;             /* the first */
 	size_t nunits;
 	bool writable;
@@ -48,7 +49,7 @@ struct pin {
 
 struct entry {
 	_Atomic uint64_t unit;     /* 0: nothing here for DMA */
-	struct pin *pin;           /* NULL: free to use; under the lock, and for DMA after unit matched */
+	struct pin *pin;           /* NULL: free. Under the lock; for DMA after unit matched */
 };
 
 struct emu_host {
@@ -148,12 +149,13 @@ give_units(struct emu_host *h, struct pin *pin)
 	pthread_mutex_unlock(&h->lock);
 }
 
-/* Where a mapping's bytes are reached: in the alias if it was mapped again, else where the program has
- * them. */
+/* Where a mapping's bytes are reached: in the alias if it was mapped again, else where the
+ * program has them. */
 static uint8_t *
 host_of(const struct pin *pin, const struct emu_vma *vma, uint64_t first)
 {
-	return vma->shared ? pin->alias.base + (vma->from - first) : (uint8_t *)(uintptr_t)vma->from;
+	return vma->shared ? pin->alias.base + (vma->from - first) :
+		(uint8_t *)(uintptr_t)vma->from;
 }
 
 static void
@@ -165,8 +167,8 @@ drop_pages(struct emu_host *h, struct pin *pin)
 	pin->holds = NULL;
 }
 
-/* Pin where the program has the memory mapped: its page tables are filled already, as they are when a
- * real card's driver pins. The alias fills its own as DMA gets there. */
+/* Pin where the program has the memory mapped: its page tables are filled already, as they are
+ * when a real card's driver pins. The alias fills its own as DMA gets there. */
 static int
 hold_pages(struct emu_host *h, struct pin *pin, const struct emu_vma *vmas, size_t n)
 {
@@ -275,8 +277,9 @@ pin_destroy(struct emu_host *h, struct pin *pin)
 static int
 host_pin(void *host, uint64_t addr, uint64_t len, unsigned int flags, uint64_t *bus)
 {
+	const uint64_t in_page = PAGE - 1;
 	struct emu_host *h = host;
-	uint64_t from = addr & ~(uint64_t)(PAGE - 1), to = (addr + len + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	uint64_t from = addr & ~in_page, to = (addr + len + in_page) & ~in_page;
 	uint64_t start = now_ns();
 	struct pin *pin;
 	int rc, cancel;

@@ -3,13 +3,15 @@
  * Host memory of an in-process device: struct emu_host_ops over this process's own pages.
  *
  * Owns: bus addresses and what they mean, the aliases through which DMA goes, the fault guard.
- * Locks: one for the table of bus addresses, held briefly by pin and unpin; reads and writes take none.
+ * Locks: one for the table of bus addresses, held briefly by pin and unpin; reads and writes
+ * take none.
  *
- * A pin means pages, not addresses. Shared memory is mapped a second time (its alias), so that DMA still
- * reaches the pinned pages when the program has unmapped them or mapped others at their address. Private
- * memory can't be mapped twice: DMA goes to the program's address. A page that is gone at the time of the
- * access (its file was truncated, private memory was unmapped) is -EFAULT, never a crash: SIGBUS and
- * SIGSEGV are caught around each copy, and passed to the program's own handlers otherwise.
+ * A pin means pages, not addresses. Shared memory is mapped a second time (its alias), so that
+ * DMA still reaches the pinned pages when the program has unmapped them or mapped others at
+ * their address. Private memory can't be mapped twice: DMA goes to the program's address. A page
+ * that is gone at the time of the access (its file was truncated, private memory was unmapped)
+ * is -EFAULT, never a crash: SIGBUS and SIGSEGV are caught around each copy, and passed to the
+ * program's own handlers otherwise.
  */
 #ifndef EMU_HOST_H
 #define EMU_HOST_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory: protection domains, memory regions (pages that the kernel pins, and a memory key of its own),
- * and umems (the same for objects that are created through DevX).
+ * Memory: protection domains, memory regions (pages that the kernel pins, and a memory key of
+ * its own), and umems (the same for objects that are created through DevX).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ struct face_pd {
 
 struct face_mr {
 	struct face_obj obj;
-	struct face_pd *pd;        /* NULL: a null memory region, which the kernel knows nothing of */
+	struct face_pd *pd;        /* NULL: a null memory region, not known to the kernel */
 	uint64_t bus;
 	struct ibv_mr ibv;
 };
@@ -47,8 +47,8 @@ enum {
 
 #define PAGE_SIZES (((UINT64_C(2) << MAX_PAGE_SHIFT) - 1) & ~((UINT64_C(1) << MIN_PAGE_SHIFT) - 1))
 
-#define ACCESS_WRITES (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC | \
-	IBV_ACCESS_MW_BIND)
+#define ACCESS_WRITES (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
+	IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
 #define ACCESS_KNOWN (ACCESS_WRITES | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ZERO_BASED | \
 	IBV_ACCESS_ON_DEMAND | IBV_ACCESS_HUGETLB | IBV_ACCESS_OPTIONAL_RANGE)
 #define ACCESS_UMEM (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
@@ -107,7 +107,7 @@ int
 mlx5dv_init_obj(struct mlx5dv_obj *obj, uint64_t type)
 {
 	if ((type & ~(uint64_t)MLX5DV_OBJ_PD) != 0)
-		return face_errno(FACE_UNSUPPORTED("mlx5dv_init_obj() of other than protection domains"));
+		return face_errno(FACE_UNSUPPORTED("mlx5dv_init_obj() of verbs queues"));
 	if ((type & MLX5DV_OBJ_PD) != 0) {
 		obj->pd.out->pdn = FACE_CONTAINER(obj->pd.in, struct face_pd, ibv)->pdn;
 		obj->pd.out->comp_mask = 0;
@@ -139,13 +139,13 @@ pin(struct face_dev *dev, const void *addr, size_t len, unsigned int access, uin
 
 	if (len == 0 || at + len < at || at + len + page < at + len)
 		return -EINVAL;
-	return emu_host_ops.pin(dev->host, at, len, (access & ACCESS_WRITES) != 0 ? EMU_PIN_WRITE : 0,
-		bus);
+	return emu_host_ops.pin(dev->host, at, len,
+		(access & ACCESS_WRITES) != 0 ? EMU_PIN_WRITE : 0, bus);
 }
 
 /*
- * The largest page size of @p sizes for one list that translates [virt, virt + len) to @p bus on: both
- * lie equally deep in their first page, and no page is larger than covers all. (Linux:
+ * The largest page size of @p sizes for one list that translates [virt, virt + len) to @p bus
+ * on: both lie equally deep in their first page, and no page is larger than covers all. (Linux:
  * ib_umem_find_best_pgsz().) Returns its shift, 0 if there is none.
  */
 static unsigned int
@@ -256,7 +256,8 @@ create_mkey(struct face_dev *dev, const struct face_pd *pd, uint64_t bus, uint64
 }
 
 struct ibv_mr *
-ibv_reg_mr_iova2(struct ibv_pd *ibv_pd, void *addr, size_t length, uint64_t iova, unsigned int access)
+ibv_reg_mr_iova2(struct ibv_pd *ibv_pd, void *addr, size_t length, uint64_t iova,
+		unsigned int access)
 {
 	struct face_ctx *ctx = face_ctx_of(ibv_pd->context);
 	struct face_pd *pd = FACE_CONTAINER(ibv_pd, struct face_pd, ibv);
@@ -314,7 +315,8 @@ null_mr_destroy(struct face_obj *obj)
 	return 0;
 }
 
-/* A region with a special key of the device. libmlx5 makes it by itself: no command, no reference. */
+/* A region with a special key of the device. libmlx5 makes it by itself: no command, no
+ * reference. */
 struct ibv_mr *
 face_alloc_null_mr(struct ibv_pd *pd)
 {
@@ -361,8 +363,8 @@ umem_destroy(struct face_obj *obj)
 }
 
 /*
- * Page size of a umem. Offsets into it count from its first byte, but large pages need not show where
- * that is: pages above 4 KiB only if the umem is made of whole ones. (Linux:
+ * Page size of a umem. Offsets into it count from its first byte, but large pages need not show
+ * where that is: pages above 4 KiB only if the umem is made of whole ones. (Linux:
  * devx_umem_find_best_pgsize().)
  */
 static unsigned int

@@ -15,7 +15,8 @@
 #include "pages.h"
 
 enum {
-	/* The kernel takes a ring's lock while it pins: as many pins run in parallel as there are rings. */
+	/* The kernel takes a ring's lock while it pins: as many pins run in parallel as there
+	 * are rings. */
 	RINGS = 8,
 	RING_BUFFERS = 1 << 14,    /* the kernel's limit of a table */
 };
@@ -28,8 +29,8 @@ struct ring {
 	uint16_t free[RING_BUFFERS];
 };
 
-/* A range of the program's own addresses that mlock holds. mlock does not count, so that a munlock of
- * one range unlocks what others share with it. */
+/* A range of the program's own addresses that mlock holds. mlock does not count, so that a
+ * munlock of one range unlocks what others share with it. */
 struct locked {
 	uintptr_t from, to;
 	LIST_ENTRY(locked) next;
@@ -95,8 +96,8 @@ ring_setup(struct ring *r)
 	return 0;
 }
 
-/* The ring with the fewest pins under way that has room, and an index in it. Returns the ring, -ENOMEM
- * when all are full, or -ENOSYS when there is no io_uring to be had. */
+/* The ring with the fewest pins under way that has room, and an index in it. Returns the ring,
+ * -ENOMEM when all are full, or -ENOSYS when there is no io_uring to be had. */
 static int
 ring_take(struct emu_pages *p, unsigned int *index)
 {
@@ -123,8 +124,8 @@ ring_take(struct emu_pages *p, unsigned int *index)
 		*index = best->free[--best->nfree];
 		rc = (int)(best - p->rings);
 	} else if (rc != -ENOMEM && !p->mlock_only) {
-		fprintf(stderr, "mlx5-emu: io_uring is not available (%s): memory is locked with mlock "
-			"instead of pinned\n", strerror(-rc));
+		fprintf(stderr, "mlx5-emu: io_uring is not available (%s): memory is locked with "
+			"mlock instead of pinned\n", strerror(-rc));
 		p->mlock_only = true;
 	}
 	if (best == NULL && p->mlock_only)
@@ -166,8 +167,8 @@ lock_range(struct emu_pages *p, void *addr, size_t len, bool writable)
 
 	if (l == NULL)
 		return -ENOMEM;
-	/* Faults pages in as pinning does, and tells a missing page from the limit of locked memory. Linux
-	 * before 5.14 does not know it (EINVAL). */
+	/* Faults pages in as pinning does, and tells a missing page from the limit of locked
+	 * memory. Linux before 5.14 does not know it (EINVAL). */
 	if (madvise(addr, len, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) != 0 &&
 			errno == EFAULT) {
 		free(l);
@@ -187,8 +188,8 @@ lock_range(struct emu_pages *p, void *addr, size_t len, bool writable)
 	return 0;
 }
 
-/* Unlock, then lock again what other ranges still need of it: its pages stay in memory meanwhile, as
- * good as certainly. */
+/* Unlock, then lock again what other ranges still need of it: its pages stay in memory
+ * meanwhile, as good as certainly. */
 static void
 unlock_range(struct emu_pages *p, void *addr, size_t len)
 {

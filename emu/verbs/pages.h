@@ -2,9 +2,9 @@
 /*
  * Page pinning of an ordinary process: a stand-in for what the kernel does for a memory region.
  *
- * Owns: io_uring rings whose registered buffers pin user pages, by the same kernel path as a memory
- * region (pinned for long, faulted in, charged as locked memory). Where io_uring is forbidden, mlock():
- * it keeps pages resident but not in place, which is said once.
+ * Owns: io_uring rings whose registered buffers pin user pages, by the same kernel path as a
+ * memory region (pinned for long, faulted in, charged as locked memory). Where io_uring is
+ * forbidden, mlock(): it keeps pages resident but not in place, which is said once.
  * Threads: any; registrations on different rings run in parallel, short locks otherwise.
  */
 #ifndef EMU_PAGES_H
@@ -36,8 +36,9 @@ void emu_pages_destroy(struct emu_pages *pages);
 
 /**
  * Hold [addr, addr + len), page-aligned and at most EMU_PAGES_HOLD_MAX, within one mapping.
- * @p writable: what the mapping allows; pages that can't be written can only be locked.
- * Returns 0, -EFAULT (a page can't be had), -ENOMEM (limit of locked memory, or table full), -EPERM.
+ * Where that is not @p writable, its pages can only be locked.
+ * Returns 0, -EFAULT (a page can't be had), -ENOMEM (limit of locked memory, or table full),
+ * -EPERM.
  */
 int emu_pages_hold(struct emu_pages *pages, void *addr, size_t len, bool writable,
 		struct emu_pages_hold *hold);

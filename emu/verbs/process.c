@@ -18,7 +18,10 @@ static struct {
 	struct emu_host *host;
 	struct face_dev *devs[EMU_DEVICES_MAX];
 	int n;
-	char *sysfs;               /* the folder, if we made it */
+	bool asked;                /* for devices, with or without success: the report is ours */
+	int rc;                    /* why there are none */
+	char *sysfs;               /* the folder that stands in for it */
+	bool own_sysfs;            /* made by this process */
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void
@@ -29,7 +32,8 @@ complain(const char *what, const char *why)
 
 /* ---- set-up ---- */
 
-/* For each part of an environment variable; none when it is not set. Stops at the first that fails. */
+/* For each part of an environment variable; none when it is not set. Stops at the first that
+ * fails. */
 static int
 for_each_part(const char *name, int (*fn)(const char *part, unsigned int i, void *arg), void *arg)
 {
@@ -66,18 +70,16 @@ add_fail(const char *spec, unsigned int i, void *arg)
 static int
 add_device(const struct emu_dev_config *cfg, unsigned int i)
 {
-	const char *sysfs = getenv(EMU_ENV_SYSFS);
 	int rc;
 
-	if (sysfs == NULL) {
-		sysfs = process.sysfs;
-		rc = emu_sysfs_add(sysfs, cfg, i);
+	if (process.own_sysfs) {
+		rc = emu_sysfs_add(process.sysfs, cfg, i);
 		if (rc != 0) {
-			complain(sysfs, strerror(-rc));
+			complain(process.sysfs, strerror(-rc));
 			return rc;
 		}
 	}
-	rc = face_dev_create(cfg, i, sysfs, process.host, &process.devs[i]);
+	rc = face_dev_create(cfg, i, process.sysfs, process.host, &process.devs[i]);
 	if (rc == 0)
 		process.n++;
 	return rc;
@@ -104,34 +106,39 @@ add_device_by_spec(const char *spec, unsigned int i, void *arg)
 	return add_device(&cfg, i);
 }
 
-/* Where mlx5-emu-run could not mount one. */
+/* The folder that mlx5-emu-run has mounted; one of our own where it could not, or where this
+ * process has left the namespace that it was mounted in. */
 static int
 make_sysfs(void)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *given = getenv(EMU_ENV_SYSFS), *tmp = getenv("TMPDIR");
 	char path[PATH_MAX];
 
-	if (getenv(EMU_ENV_SYSFS) != NULL)
-		return 0;
-	snprintf(path, sizeof(path), "%s/mlx5-emu.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	if (mkdtemp(path) == NULL) {
-		complain(path, strerror(errno));
-		return -errno;
+	process.own_sysfs = given == NULL || access(given, R_OK | X_OK) != 0;
+	if (process.own_sysfs) {
+		snprintf(path, sizeof(path), "%s/mlx5-emu.XXXXXX", tmp != NULL ? tmp : "/tmp");
+		given = mkdtemp(path);
+		if (given == NULL) {
+			process.own_sysfs = false;
+			complain(path, strerror(errno));
+			return -errno;
+		}
 	}
-	process.sysfs = strdup(path);
+	process.sysfs = strdup(given);
 	return process.sysfs != NULL ? 0 : -ENOMEM;
 }
 
 static void
 remove_sysfs(void)
 {
-	if (process.sysfs != NULL)
+	if (process.own_sysfs && process.sysfs != NULL)
 		emu_sysfs_remove(process.sysfs);
 	free(process.sysfs);
 	process.sysfs = NULL;
 }
 
-/* A report that says nothing happened must not outlive a process that ends without writing its own. */
+/* A report that says nothing happened must not outlive a process that ends without writing its
+ * own. */
 static void
 empty_report(void)
 {
@@ -188,18 +195,20 @@ err:
 int
 face_devices(struct face_dev *const **devs)
 {
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&process.lock);
-	if (process.n == 0)
-		rc = make_devices();
+	/* Once: what failed is not a matter of time. */
+	if (!process.asked)
+		process.rc = make_devices();
+	process.asked = true;
 	*devs = process.devs;
-	rc = rc == 0 ? process.n : rc;
+	rc = process.rc == 0 ? process.n : process.rc;
 	pthread_mutex_unlock(&process.lock);
 	return rc;
 }
 
-/* ---- fork: a child has no device threads, and makes devices of its own if it asks for some ---- */
+/* ---- fork: a child has no device threads; it makes devices of its own if it asks for some ---- */
 
 static void
 in_child(void)
@@ -207,6 +216,7 @@ in_child(void)
 	pthread_mutex_init(&process.lock, NULL);
 	process.host = NULL;
 	process.n = 0;
+	process.asked = false;
 	process.sysfs = NULL;
 }
 
@@ -232,15 +242,14 @@ write_report(const char *path)
 		complain(path, strerror(errno));
 }
 
-/* mlx5-emu-run has left the report of a process that never saw a device: only one that did writes. */
+/* mlx5-emu-run has left the report of a process that never asked for a device: only one that did
+ * writes. */
 static void __attribute__((destructor))
 at_end(void)
 {
 	const char *path = getenv(EMU_ENV_REPORT);
 
-	if (process.n == 0)
-		return;
-	if (path != NULL)
+	if (process.asked && path != NULL)
 		write_report(path);
 	remove_sysfs();
 }

@@ -2,9 +2,9 @@
 /*
  * mlx5-emu-run: run a program with emulated ConnectX devices.
  *
- * Checks its options, leaves them in the environment for the library that it has the dynamic linker
- * load before the program's own, mounts what stands in for sysfs where only the program sees it, and
- * becomes the program.
+ * Checks its options, leaves them in the environment for the library that it has the dynamic
+ * linker load before the program's own, mounts what stands in for sysfs where only the program
+ * sees it, and becomes the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +112,8 @@ add_device(struct options *o, const char *spec)
 		if (strcmp(cfg->bdf, o->devs[i].bdf) == 0)
 			die(EXIT_USAGE, "--device %s: bdf=%s is another device's", spec, cfg->bdf);
 		if (strcmp(cfg->name, o->devs[i].name) == 0)
-			die(EXIT_USAGE, "--device %s: name=%s is another device's", spec, cfg->name);
+			die(EXIT_USAGE, "--device %s: name=%s is another device's", spec,
+				cfg->name);
 	}
 	o->ndevs++;
 	join(&o->devices, "--device", spec);
@@ -165,7 +166,8 @@ parse(struct options *o, int argc, char **argv)
 	int opt;
 
 	opterr = 0;
-	/* '+': stop at COMMAND, whose options are its own. ':': tell a missing value from an unknown name. */
+	/* '+': stop at COMMAND, whose options are its own. ':': tell a missing value from an
+	 * unknown name. */
 	while ((opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DEVICE:
@@ -215,8 +217,8 @@ write_empty_report(const char *path)
 		die(EXIT_FAILURE, "--report %s: %s", path, strerror(errno));
 }
 
-/* A file system for this process and its children, which goes with the last of them. False where that is
- * not permitted. */
+/* A file system for this process and its children, which goes with the last of them. False where
+ * that is not permitted. */
 static bool
 mount_sysfs(void)
 {
@@ -224,7 +226,8 @@ mount_sysfs(void)
 		return false;
 	if (mkdir(SYSFS_DIR, 0755) != 0 && errno != EEXIST)
 		return false;
-	return mount("tmpfs", SYSFS_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4m,mode=755") == 0;
+	return mount("tmpfs", SYSFS_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		"size=4m,mode=755") == 0;
 }
 
 static void
@@ -261,10 +264,12 @@ preload(void)
 	if (access(path, R_OK) != 0)
 		die(EXIT_FAILURE, "%s: %s", path, strerror(errno));
 	if (strpbrk(path, " :") != NULL)
-		die(EXIT_FAILURE, "%s: the dynamic linker preloads no path with a blank or a colon", path);
+		die(EXIT_FAILURE, "%s: the dynamic linker preloads no path with a blank or a colon",
+			path);
 	/* The address sanitizer's library must come first in a process. */
-	if (asprintf(&all, "%s%s%s%s", EMU_PRELOAD_FIRST, path, more != NULL && *more != '\0' ? ":" : "",
-			more != NULL ? more : "") < 0)
+	if (more == NULL)
+		more = "";
+	if (asprintf(&all, "%s%s%s%s", EMU_PRELOAD_FIRST, path, *more != '\0' ? ":" : "", more) < 0)
 		die(EXIT_FAILURE, "out of memory");
 	set_env("LD_PRELOAD", all);
 	free(all);
@@ -289,5 +294,6 @@ main(int argc, char **argv)
 	free(o.devices);
 	free(o.fails);
 	execvp(argv[command], argv + command);
-	die(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "%s: %s", argv[command], strerror(errno));
+	die(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "%s: %s", argv[command],
+		strerror(errno));
 }

@@ -16,6 +16,9 @@ enum {
 	PCI_CLASS_ETHERNET = 0x020000,
 	PCI_SUBSYSTEM = 0x0043,
 	VERBS_ABI = 1,
+	/* Paths: of the PCI folder and of a uverbs one, of the RDMA device's in it, of a file. */
+	SHORT_LEN = 64,
+	IB_LEN = 192,
 	PATH_LEN = 256,
 	TEXT_LEN = 512,
 };
@@ -124,7 +127,8 @@ add_ib(struct dir *d, const struct emu_dev_config *cfg, const char *pci, const c
 int
 emu_sysfs_add(const char *root, const struct emu_dev_config *cfg, unsigned int index)
 {
-	char pci[PATH_LEN / 4], ib[PATH_LEN - 64], uverbs[PATH_LEN / 4], path[PATH_LEN], target[PATH_LEN];
+	char pci[SHORT_LEN], ib[IB_LEN], uverbs[SHORT_LEN];
+	char path[PATH_LEN], target[PATH_LEN];
 	struct dir d = { .fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
 
 	if (d.fd < 0)

@@ -7,8 +7,8 @@
  *   infiniband/<name> -> the former               (sysfs: /sys/class/infiniband)
  *   infiniband_verbs/uverbs<n>/                   ibdev, abi_version, device -> the PCI folder
  *
- * Used by mlx5-emu-run, which puts it into a mount namespace of its own, and by the library where that
- * is not permitted. No state; any thread.
+ * Used by mlx5-emu-run, which puts it into a mount namespace of its own, and by the library
+ * where that is not permitted. No state; any thread.
  */
 #ifndef EMU_SYSFS_H
 #define EMU_SYSFS_H
@@ -27,7 +27,8 @@ uint64_t emu_sysfs_guid(const struct emu_dev_config *cfg);
 /* Ids of Mellanox: IEEE's, of verbs, and PCI's. */
 enum { EMU_VENDOR_OUI = 0x02c9, EMU_VENDOR_PCI = 0x15b3 };
 
-/** Add device number @p index to the folder @p root, which exists. Returns 0 or a negative errno. */
+/** Add device number @p index to the folder @p root, which exists. Returns 0 or a negative
+ * errno. */
 int emu_sysfs_add(const char *root, const struct emu_dev_config *cfg, unsigned int index);
 
 /** Remove the folder and all in it. */

@@ -32,7 +32,7 @@ struct uar {
 /* UARs live as long as the context: freed ones wait in it for the next. */
 struct face_uars {
 	pthread_mutex_t lock;
-	struct uar *nc;            /* the one that is mapped without caching, shared by all who want it */
+	struct uar *nc;            /* mapped without caching: one, for all who want it */
 	LIST_HEAD(, uar) list;
 };
 
@@ -76,8 +76,8 @@ uar_create(struct face_ctx *ctx, struct uar **out)
 	rc = alloc_page(ctx, &uar->page);
 	if (rc != 0)
 		goto err_uar;
-	uar->map = mmap(NULL, UAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ctx->verbs.context.cmd_fd,
-		(off_t)uar->page * UAR_BYTES);
+	uar->map = mmap(NULL, UAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		ctx->verbs.context.cmd_fd, (off_t)uar->page * UAR_BYTES);
 	if (uar->map == MAP_FAILED) {
 		rc = -errno;
 		goto err_page;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What this face does not have of libibverbs and libmlx5: it fails as on a device that lacks it, and says
- * so once. Without these the real libraries would be handed contexts that are not theirs.
+ * What this face does not have of libibverbs and libmlx5: it fails as on a device that lacks it,
+ * and says so once. Without these the real libraries would be handed contexts that are not
+ * theirs.
  *
- * Functions that touch no device (names of states, conversions of rates) are not here: the real ones do.
+ * Functions that touch no device (names of states, conversions of rates) are not here: the real
+ * ones do.
  */
 #include <stdio.h>
 
@@ -19,7 +21,8 @@ face_unsupported(atomic_flag *said, const char *what)
 
 /* ---- operations behind inline functions of verbs.h ---- */
 
-/* Each is called with arguments that it ignores, as its callers' types do not matter for failing. */
+/* Each is called with arguments that it ignores, as its callers' types do not matter for
+ * failing. */
 #define OP_PTR(op) \
 	static void *op##_op(void) \
 	{ \
@@ -33,14 +36,14 @@ face_unsupported(atomic_flag *said, const char *what)
 
 #define OPS_PTR(X) \
 	X(alloc_dm) X(alloc_parent_domain) X(alloc_td) X(create_counters) X(create_cq_ex) \
-	X(create_flow_action_esp) X(create_qp_ex) X(create_rwq_ind_table) X(create_srq_ex) X(create_wq) \
-	X(ibv_create_flow) X(open_qp) X(open_xrcd) X(reg_dm_mr)
+	X(create_flow_action_esp) X(create_qp_ex) X(create_rwq_ind_table) X(create_srq_ex) \
+	X(create_wq) X(ibv_create_flow) X(open_qp) X(open_xrcd) X(reg_dm_mr)
 
 #define OPS_INT(X) \
 	X(advise_mr) X(attach_counters_point_flow) X(close_xrcd) X(dealloc_td) X(destroy_counters) \
 	X(destroy_flow_action) X(destroy_rwq_ind_table) X(destroy_wq) X(free_dm) X(get_srq_num) \
-	X(modify_cq) X(modify_flow_action_esp) X(modify_qp_rate_limit) X(modify_wq) X(post_srq_ops) \
-	X(query_rt_values) X(read_counters)
+	X(modify_cq) X(modify_flow_action_esp) X(modify_qp_rate_limit) X(modify_wq) \
+	X(post_srq_ops) X(query_rt_values) X(read_counters)
 
 /* In struct ibv_context_ops. Those of the data path need queues, which can't be made. */
 #define OLD_OPS_PTR(X) X(alloc_mw)

@@ -7,7 +7,8 @@
 
 #include <stdatomic.h>
 
-/** Say once (by @p said) that a function, or a way to use it, is not supported. Returns -EOPNOTSUPP. */
+/** Say once (by @p said) that a function, or a way to use it, is not supported. Returns
+ * -EOPNOTSUPP. */
 int face_unsupported(atomic_flag *said, const char *what);
 
 #define FACE_UNSUPPORTED(what) ({ \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Functions of libibverbs and libmlx5 that fail: by name alone, in the place of the real ones. Their
- * arguments are ignored, so that they are declared without; this file includes none of the libraries'
- * headers, which declare them with.
+ * Functions of libibverbs and libmlx5 that fail: by name alone, in the place of the real ones.
+ * Their arguments are ignored, so that they are declared without; this file includes none of the
+ * libraries' headers, which declare them with.
  */
 #include <errno.h>
 #include <stdatomic.h>

@@ -218,12 +218,13 @@ reserve(uint64_t from, uint64_t to, uint64_t align, struct emu_alias *alias)
 	return 0;
 }
 
-/* hugetlbfs refuses mremap's second mapping: map the file again, in whole pages. Returns 0, -ENOMEM, or
- * -EPERM where /proc does not let us. */
+/* hugetlbfs refuses mremap's second mapping: map the file again, in whole pages. Returns 0,
+ * -ENOMEM, or -EPERM where /proc does not let us. */
 static int
 map_huge_again(const struct emu_vma *vma, uint64_t shift)
 {
-	uint64_t from = round_down(vma->from, vma->page_size), to = round_up(vma->to, vma->page_size);
+	uint64_t from = round_down(vma->from, vma->page_size);
+	uint64_t to = round_up(vma->to, vma->page_size);
 	char path[64];
 	void *p;
 	int fd;
@@ -258,8 +259,8 @@ map_again(struct emu_vma *vma, uint64_t shift)
 	rc = map_huge_again(vma, shift);
 	if (rc == -EPERM) {
 		if (!atomic_flag_test_and_set(&said))
-			fprintf(stderr, "mlx5-emu: /proc/self/map_files can't be opened: DMA to hugetlbfs "
-				"follows addresses instead of pages\n");
+			fprintf(stderr, "mlx5-emu: /proc/self/map_files can't be opened: DMA to "
+				"hugetlbfs follows addresses instead of pages\n");
 		vma->shared = false;
 		rc = 0;
 	}

@@ -2,9 +2,9 @@
 /*
  * The process's mappings: which of them make up a range, and a second mapping of shared ones.
  *
- * Owns: reading /proc/self/maps and mapping pages again. No state; any thread. The caller sees to it
- * that the program does not change its mappings in the range meanwhile (a registration that races with
- * munmap is undefined on real hardware, too).
+ * Owns: reading /proc/self/maps and mapping pages again. No state; any thread. The caller sees
+ * to it that the program does not change its mappings in the range meanwhile (a registration
+ * that races with munmap is undefined on real hardware, too).
  */
 #ifndef EMU_VMA_H
 #define EMU_VMA_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Host memory of the in-process device: what a pin means, and that DMA survives whatever the program
- * does to its mappings and files.
+ * Host memory of the in-process device: what a pin means, and that DMA survives whatever the
+ * program does to its mappings and files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +78,15 @@ map(int fd, size_t len, int prot, int flags)
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
+}
+
+/* Put a file in the place of whatever is at an address. */
+static void
+map_at(uint8_t *addr, int fd, size_t len)
+{
+	void *p = mmap(addr, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+
+	assert_ptr_equal(p, addr);
 }
 
 static uint64_t
@@ -187,8 +196,7 @@ test_shared_memory_remapped_after_pin(void **state)
 	put(bus, 1);
 	assert_int_equal(word(p), 1);
 	/* Other memory at the address: the device stays with the old pages. */
-	q = mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, other, 0);
-	assert_ptr_equal(q, p);
+	map_at(p, other, 4 * PAGE);
 	put(bus + PAGE, 2);
 	assert_int_equal(word(p + PAGE), 0);
 	/* And with nothing at the address. */
@@ -216,9 +224,8 @@ test_range_of_several_mappings(void **state)
 	uint64_t bus;
 
 	(void)state;
-	assert_ptr_equal(mmap(p, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a, 0), p);
-	assert_ptr_equal(mmap(p + 4 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		b, 0), p + 4 * PAGE);
+	map_at(p, a, 2 * PAGE);
+	map_at(p + 4 * PAGE, b, 2 * PAGE);
 	bus = pin(p, 6 * PAGE, EMU_PIN_WRITE);
 	memset(pattern, 0x5a, sizeof(pattern));
 	assert_int_equal(ops->write(host, bus + PAGE, pattern, sizeof(pattern)), 0);
@@ -391,6 +398,36 @@ test_other_faults_are_the_programs(void **state)
 	close(fd);
 }
 
+static void *
+fault_with_signals_blocked(void *arg)
+{
+	uint64_t *bus = arg, val;
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	return (void *)(intptr_t)ops->read(host, *bus, &val, sizeof(val));
+}
+
+static void
+test_fault_in_thread_that_blocks_signals(void **state)
+{
+	int fd = memfd(PAGE);
+	uint8_t *p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = pin(p, PAGE, EMU_PIN_WRITE);
+	pthread_t t;
+	void *rc;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pthread_create(&t, NULL, fault_with_signals_blocked, &bus), 0);
+	pthread_join(t, &rc);
+	assert_int_equal((intptr_t)rc, -EFAULT);
+	ops->unpin(host, bus);
+	munmap(p, PAGE);
+	close(fd);
+}
+
 /* ---- what can't be pinned ---- */
 
 static void
@@ -500,8 +537,8 @@ pin_in_parallel(void *arg)
 
 		if (ops->pin(host, (uintptr_t)p, 16 * PAGE, EMU_PIN_WRITE, &bus) != 0 ||
 				ops->write(host, bus + i * 8, &want, sizeof(want)) != 0 ||
-				ops->read(host, bus + i * 8, &val, sizeof(val)) != 0 || val != want ||
-				word(p + i * 8) != want)
+				ops->read(host, bus + i * 8, &val, sizeof(val)) != 0 ||
+				val != want || word(p + i * 8) != want)
 			(*failures)++;
 		ops->unpin(host, bus);
 		if (ops->read(host, bus, &val, sizeof(val)) != -EFAULT)
@@ -593,6 +630,7 @@ main(void)
 		TEST(test_punched_hole_does_not_crash),
 		TEST(test_unmapped_private_memory_faults),
 		TEST(test_other_faults_are_the_programs),
+		TEST(test_fault_in_thread_that_blocks_signals),
 		TEST(test_refused_ranges),
 		TEST(test_file_shorter_than_mapping),
 		TEST(test_bus_addresses_are_never_reused),
