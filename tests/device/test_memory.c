@@ -542,6 +542,94 @@ receiving_into_memory_that_was_registered_for_reading_faults(void **state)
 		assert_int_equal(extra.va[i], 0x77);
 }
 
+/* A key over the whole memory with only one of its two rights. */
+static struct mem
+memory_through_key_with(struct dev *d, bool read, bool write)
+{
+	struct klm e = { PAIR_MEM, p.mem.mkey, PAIR_IOVA };
+	uint8_t in[KLM_MKEY_IN_BYTES];
+	void *mkc = PRM_ADDR(create_mkey_in, in, memory_key_mkey_entry);
+	size_t len = fill_klm_mkey(d, in, PAIR_IOVA, &e, 1);
+	struct mem m = p.mem;
+
+	PRM_SET(mkc, mkc, lr, read);
+	PRM_SET(mkc, mkc, lw, write);
+	klm = create(d, in, len);
+	m.mkey = klm.id;
+	return m;
+}
+
+static void
+a_key_without_the_right_to_write_faults_where_it_is_written(void **state)
+{
+	struct mem m = memory_through_key_with(*state, true, false);
+	int64_t faults = dma_faults();
+	struct buf b;
+
+	queue_create(&p.rx, *state, 0, PAIR_SIZE, &p.mem, p.mem.va + PAIR_RX_RING, 0);
+	queue_create(&p.tx, *state, 1, PAIR_SIZE, &m, p.mem.va + PAIR_TX_RING, 0);
+	pair_start(&p);
+	channel_subscribe(&ch, &p.tx.vq, MLX5_EVENT_TYPE_OBJECT_CHANGE, COOKIE);
+	b = pair_tx(&p, 0, 100);
+	ring_post(&p.tx.ring, &b, 1, 0);
+	queue_kick(&p.tx);
+	/* The frame was read; it can't be returned in the used ring. */
+	assert_faulted(&p.tx, &p.rx, faults);
+	assert_int_equal(p.tx.ring.used->idx, 0);
+}
+
+static void
+a_key_without_the_right_to_read_faults_where_it_is_read(void **state)
+{
+	struct mem m = memory_through_key_with(*state, false, true);
+	int64_t faults = dma_faults();
+	struct buf b;
+
+	queue_create(&p.rx, *state, 0, PAIR_SIZE, &p.mem, p.mem.va + PAIR_RX_RING, 0);
+	queue_create(&p.tx, *state, 1, PAIR_SIZE, &m, p.mem.va + PAIR_TX_RING, 0);
+	pair_start(&p);
+	channel_subscribe(&ch, &p.tx.vq, MLX5_EVENT_TYPE_OBJECT_CHANGE, COOKIE);
+	b = pair_tx(&p, 0, 100);
+	ring_post(&p.tx.ring, &b, 1, 0);
+	queue_kick(&p.tx);
+	assert_faulted(&p.tx, &p.rx, faults);
+}
+
+/* A region that ends within a page, in the place of the hole. */
+static void
+make_region_of_3000_bytes(struct dev *d)
+{
+	extra = mem_create(d->pd, 0x1000, PAIR_IOVA + PAIR_TX_BUFS, MEM_RW);
+	assert_int_equal(ibv_dereg_mr(extra.mr), 0);
+	extra.mr = ibv_reg_mr_iova(d->pd, extra.va, 3000, PAIR_IOVA + PAIR_TX_BUFS, MEM_RW);
+	assert_non_null(extra.mr);
+	extra.mkey = extra.mr->lkey;
+}
+
+static void
+a_region_ends_with_its_last_byte_and_not_with_its_page(void **state)
+{
+	make_region_of_3000_bytes(*state);
+	check_tx_fault(key_with_hole(*state, extra.mkey),
+		PAIR_IOVA + PAIR_TX_BUFS + 3000 - (NET_HDR + 100) + 1);
+}
+
+static void
+the_last_byte_of_a_region_is_reached(void **state)
+{
+	struct buf b = { PAIR_IOVA + PAIR_TX_BUFS + 3000 - (NET_HDR + 100), NET_HDR + 100 };
+
+	make_region_of_3000_bytes(*state);
+	pair_create_queues(&p, key_with_hole(*state, extra.mkey), 0, 0);
+	pair_create_steering(&p);
+	pair_start(&p);
+	pair_post_rx(&p, 1);
+	frame_make(extra.va + 2900, 100, 21);
+	ring_post(&p.tx.ring, &b, 1, 0);
+	queue_kick(&p.tx);
+	pair_expect(&p, 21, 100);
+}
+
 static void
 sending_from_memory_that_was_registered_for_reading(void **state)
 {
@@ -891,6 +979,10 @@ main(void)
 		TEST(through_the_null_key_dma_faults),
 		TEST(a_queue_of_one_protection_domain_with_a_key_of_another_faults),
 		TEST(receiving_into_memory_that_was_registered_for_reading_faults),
+		TEST(a_key_without_the_right_to_write_faults_where_it_is_written),
+		TEST(a_key_without_the_right_to_read_faults_where_it_is_read),
+		TEST(a_region_ends_with_its_last_byte_and_not_with_its_page),
+		TEST(the_last_byte_of_a_region_is_reached),
 		TEST(sending_from_memory_that_was_registered_for_reading),
 		TEST(a_ring_in_memory_that_is_not_there_faults),
 		TEST(a_key_destroyed_under_a_running_queue_faults_at_the_next_access),

@@ -205,6 +205,28 @@ an_indirect_table_of_one_descriptor(void **state)
 }
 
 static void
+a_chain_of_all_descriptors_of_the_ring(void **state)
+{
+	uint32_t lens[PAIR_SIZE - 1];
+	struct buf parts[PAIR_SIZE];
+	struct buf rx = pair_rx(&p, 0);
+	unsigned int i, n;
+
+	(void)state;
+	for (i = 0; i < DIM(lens); i++)
+		lens[i] = 1 + i % 17;
+	ring_post(&p.rx.ring, &rx, 0, 1);
+	queue_kick(&p.rx);
+	memset(pair_tx_buf(&p, 0), 0, NET_HDR);
+	frame_make(pair_tx_buf(&p, 0) + NET_HDR, CHAIN_LEN, 4711);
+	n = cut(pair_tx(&p, 0, CHAIN_LEN), lens, DIM(lens), parts);
+	assert_int_equal(n, PAIR_SIZE);
+	ring_post(&p.tx.ring, parts, n, 0);
+	queue_kick(&p.tx);
+	expect_chain(0);
+}
+
+static void
 chains_that_wrap_around_the_descriptor_table(void **state)
 {
 	uint16_t first = PAIR_SIZE - 3;
@@ -703,6 +725,7 @@ main(void)
 		TEST(frames_in_chains_of_many_descriptors),
 		TEST(frames_in_indirect_tables),
 		TEST(an_indirect_table_of_one_descriptor),
+		TEST(a_chain_of_all_descriptors_of_the_ring),
 		TEST(chains_that_wrap_around_the_descriptor_table),
 		TEST(a_frame_without_a_buffer_is_dropped_and_the_next_arrives),
 		TEST(a_frame_too_large_for_its_buffer_is_dropped_and_writes_nothing_past_it),
