@@ -118,7 +118,8 @@ start_daemon() {
 
 start_testpmd() {
 	mkfifo "$DIR/keys"
-	dpdk-testpmd -l 0,1 -m 256 --no-pci --in-memory --single-file-segments \
+	# By lines: else its echo of commands lands in the middle of its output.
+	stdbuf -oL dpdk-testpmd -l 0,1 -m 256 --no-pci --in-memory --single-file-segments \
 		--file-prefix "demog$$" --vdev="net_virtio_user0,path=$DIR/vdpa0,queues=$PAIRS" -- \
 		-i --rxq=$PAIRS --txq=$PAIRS --total-num-mbufs=8192 --txonly-multi-flow \
 		<"$DIR/keys" >"$DIR/testpmd.log" 2>&1 &

@@ -62,8 +62,9 @@ class Shell(harness.Case):
         path = self.dir / 'taken'
         path.touch()
         name = 'vdpa_mlx5_persist0'
+        long = str(self.dir / 'x').ljust(110, 'x')  # more than a socket's address holds
         result = self.shell(['create %s nosuch' % path, 'create %s %s' % (path, name),
-                             'create %s %s' % (self.dir / ('x' * 120), name),
+                             'create %s %s' % (long, name),
                              'create %s/one %s' % (self.dir, name),
                              'create %s/two %s' % (self.dir, name), 'stats nosuch 0',
                              'stats %s 0xffff' % name, 'quit'])

@@ -79,7 +79,7 @@ class Capabilities(Refusal):
 
     def test_missing(self):
         for cap in ('general_obj_types', 'eth_frame_offload_type', 'event_mode',
-                    'virtio_queue_type', 'max_num_virtio_queues', 'null_mkey'):
+                    'virtio_queue_type', 'max_num_virtio_queues'):
             with self.subTest(cap=cap):
                 self.refused(harness.vdev(), cap, devices=['caps=-' + cap])
 

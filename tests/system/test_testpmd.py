@@ -16,7 +16,8 @@ class Guest(harness.Case):
     """net_virtio_user on a socket of dpdk-vdpa; the wire brings every packet back."""
 
     def guest(self, path, pairs):
-        return ['dpdk-testpmd', '-l', '0,1', '-m', '256', '--no-pci', '--in-memory',
+        # By lines: else its echo of commands lands in the middle of its output.
+        return ['stdbuf', '-oL', 'dpdk-testpmd', '-l', '0,1', '-m', '256', '--no-pci', '--in-memory',
                 '--single-file-segments', '--file-prefix', 'guest%d' % os.getpid(),
                 '--vdev=net_virtio_user0,path=%s,queues=%d,queue_size=256' % (path, pairs), '--',
                 '-i', '--rxq=%d' % pairs, '--txq=%d' % pairs, '--total-num-mbufs=8192',
@@ -78,20 +79,21 @@ class Plugin(harness.Case):
         self.addCleanup(shutil.rmtree, folder, True)
         return pathlib.Path(shutil.copy(harness.PLUGIN, folder))
 
-    def testpmd(self, *devices, **emu):
+    def host(self, *devices, **emu):
         return self.run_emu(['dpdk-testpmd', *harness.eal('-d', self.plugin(), *devices), '--',
                              '-i', '--total-num-mbufs=2048'],
                             stdin='show device info all\nquit\n', **emu)
 
     def test_probe(self):
-        result = self.testpmd(harness.vdev())
+        result = self.host(harness.vdev())
         self.assert_status(result, 0)
-        self.assertRegex(result.stdout, r'Device name:\s*vdpa_mlx5_persist0')
+        self.assertIn('Infos for device vdpa_mlx5_persist0', result.stdout, result)
+        self.assertRegex(result.stdout, r'Driver name:\s*vdpa_mlx5_persist\s')
         self.assertGreater(result.report['commands']['total'], 0)
         self.assert_clean(result)
 
     def test_bad_argument(self):
-        result = self.testpmd(harness.vdev(persist='maybe'))
+        result = self.host(harness.vdev(persist='maybe'))
         self.assertIn('maybe', result.stdout + result.stderr)
         self.assert_clean(result)
 
