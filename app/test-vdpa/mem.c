@@ -65,17 +65,20 @@ file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes)
 			(backing == MEM_HUGETLBFS ? MFD_HUGETLB : 0));
 	if (f->fd < 0 || ftruncate(f->fd, bytes) != 0)
 		return -errno;
-	/* Unlike MAP_POPULATE, this says so when there is not enough. */
+	/* Unlike touching the pages, this says so when there is not enough. */
 	return fallocate(f->fd, 0, 0, bytes) == 0 ? 0 : -errno;
 }
 
 static int
 file_map(struct mem_file *f, uint64_t bytes)
 {
-	void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, f->fd, 0);
+	void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;
+	/* The pages are there already: only map them. Reading does so for several at once, writably,
+	 * and several times as fast as MAP_POPULATE. Before Linux 5.14 they come one by one. */
+	madvise(base, bytes, MADV_POPULATE_READ);
 	f->base = base;
 	f->bytes = bytes;
 	return 0;
