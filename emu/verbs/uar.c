@@ -23,6 +23,7 @@ struct uar_reg {
 };
 
 struct uar {
+	struct face_uars *uars;
 	uint32_t page;
 	uint8_t *map;
 	struct uar_reg regs[REGS];
@@ -64,7 +65,7 @@ dealloc_page(struct face_ctx *ctx, uint32_t page)
 }
 
 static int
-uar_create(struct face_ctx *ctx, struct uar **out)
+uar_create(struct face_ctx *ctx, struct face_uars *uars, struct uar **out)
 {
 	unsigned int reg_bytes = 1u << PRM_GET(cmd_hca_cap, ctx->dev->caps, log_bf_reg_size);
 	struct uar *uar = calloc(1, sizeof(*uar));
@@ -73,6 +74,7 @@ uar_create(struct face_ctx *ctx, struct uar **out)
 
 	if (uar == NULL)
 		return -ENOMEM;
+	uar->uars = uars;
 	rc = alloc_page(ctx, &uar->page);
 	if (rc != 0)
 		goto err_uar;
@@ -119,7 +121,7 @@ face_uars_create(struct face_ctx *ctx)
 	pthread_mutex_init(&uars->lock, NULL);
 	LIST_INIT(&uars->list);
 	/* A context opens without it if the device has none left. */
-	if (uar_create(ctx, &uars->nc) != 0)
+	if (uar_create(ctx, uars, &uars->nc) != 0)
 		uars->nc = NULL;
 	ctx->uars = uars;
 	return 0;
@@ -172,7 +174,7 @@ mlx5dv_devx_alloc_uar(struct ibv_context *context, uint32_t flags)
 	pthread_mutex_lock(&uars->lock);
 	reg = unused_reg(uars);
 	if (reg == NULL) {
-		rc = uar_create(ctx, &uar);
+		rc = uar_create(ctx, uars, &uar);
 		if (rc == 0) {
 			LIST_INSERT_HEAD(&uars->list, uar, next);
 			reg = &uar->regs[0];
@@ -187,8 +189,13 @@ mlx5dv_devx_alloc_uar(struct ibv_context *context, uint32_t flags)
 void
 mlx5dv_devx_free_uar(struct mlx5dv_devx_uar *devx_uar)
 {
-	/* The shared one is never marked. */
-	FACE_CONTAINER(devx_uar, struct uar_reg, dv)->used = false;
+	struct uar_reg *reg = FACE_CONTAINER(devx_uar, struct uar_reg, dv);
+	struct face_uars *uars = reg->uar->uars;
+
+	/* The one for all is never marked. */
+	pthread_mutex_lock(&uars->lock);
+	reg->used = false;
+	pthread_mutex_unlock(&uars->lock);
 }
 
 /* ---- VARs: doorbell pages of virtio queues, which other processes may map, too ---- */

@@ -240,31 +240,34 @@ map_huge_again(const struct emu_vma *vma, uint64_t shift)
 	return p == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/* Map it at its address plus @p shift, too. */
+/* Returns 0, -ENOMEM, -EFAULT when the program unmapped it meanwhile, or -EPERM for memory of
+ * which there is no second mapping (of devices; hugetlbfs whose page size could not be learnt). */
+static int
+map_small_again(const struct emu_vma *vma, uint64_t shift)
+{
+	void *p = mremap((void *)(uintptr_t)vma->from, 0, vma->to - vma->from,
+		MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)(vma->from + shift));
+
+	if (p != MAP_FAILED)
+		return 0;
+	return errno == EINVAL ? -EPERM : -errno;
+}
+
+/* Map it at its address plus @p shift, too, or else treat it like private memory. */
 static int
 map_again(struct emu_vma *vma, uint64_t shift)
 {
 	static atomic_flag said = ATOMIC_FLAG_INIT;
 	int rc;
 
-	if (vma->page_size == VMA_PAGE) {
-		void *p = mremap((void *)(uintptr_t)vma->from, 0, vma->to - vma->from,
-			MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)(vma->from + shift));
-
-		if (p != MAP_FAILED)
-			return 0;
-		/* Device memory, or the program unmapped it meanwhile. */
-		return errno == ENOMEM ? -ENOMEM : -EFAULT;
-	}
-	rc = map_huge_again(vma, shift);
-	if (rc == -EPERM) {
-		if (!atomic_flag_test_and_set(&said))
-			fprintf(stderr, "mlx5-emu: /proc/self/map_files can't be opened: DMA to "
-				"hugetlbfs follows addresses instead of pages\n");
-		vma->shared = false;
-		rc = 0;
-	}
-	return rc;
+	rc = vma->page_size == VMA_PAGE ? map_small_again(vma, shift) : map_huge_again(vma, shift);
+	if (rc != -EPERM)
+		return rc;
+	if (!atomic_flag_test_and_set(&said))
+		fprintf(stderr, "mlx5-emu: hugetlbfs is not mapped a second time without the right "
+			"to read /proc/self/map_files: DMA follows addresses, not pages\n");
+	vma->shared = false;
+	return 0;
 }
 
 int

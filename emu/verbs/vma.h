@@ -37,7 +37,7 @@ struct emu_alias {
 };
 
 /** Map the shared ones of @p list again; sets .shared = false in those where that is not permitted.
- * Returns 0, -ENOMEM when there is no room or no mapping left, or -EFAULT (device memory). */
+ * Returns 0, -ENOMEM when there is no room or no mapping left, or -EFAULT. */
 int emu_vma_alias(struct emu_vma *list, size_t n, struct emu_alias *alias);
 void emu_vma_unalias(struct emu_alias *alias);
 
