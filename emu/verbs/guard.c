@@ -44,7 +44,26 @@ static const int signals[] = { SIGBUS, SIGSEGV };
 #define NSIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 static struct sigaction program[NSIGNALS];   /* what was installed before */
-static __thread bool passing_on __attribute__((tls_model("initial-exec")));
+
+/*
+ * Handlers that pass a fault on can form a circle: the program's, installed after ours, passes on
+ * to ours, which passes on to it since it was found installed. Each round is deeper in the stack
+ * than the last; faults that the program's handler jumps out of are not.
+ */
+enum { ROUNDS_MAX = 8 };
+
+static __thread unsigned int rounds __attribute__((tls_model("initial-exec")));
+static __thread uintptr_t last_frame __attribute__((tls_model("initial-exec")));
+
+static bool
+in_circle(void)
+{
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
+	rounds = rounds > 0 && frame < last_frame ? rounds + 1 : 1;
+	last_frame = frame;
+	return rounds > ROUNDS_MAX;
+}
 
 /* As if we were not there: call the program's handler, or die of the signal. */
 static void
@@ -52,22 +71,20 @@ pass_on(int sig, siginfo_t *info, void *ucontext)
 {
 	const struct sigaction *sa = &program[sig == SIGBUS ? 0 : 1];
 
-	/* A handler that passes on to us in turn would go round in circles. */
-	if (passing_on || sa->sa_handler == SIG_DFL || sa->sa_handler == SIG_IGN) {
-		/* Sent by a process and ignored: it stays so. A fault can't be ignored. */
-		if (sa->sa_handler == SIG_IGN && info->si_code <= 0)
-			return;
+	if (sa->sa_handler == SIG_IGN && info->si_code <= 0)
+		return; /* sent by a process; a fault can't be ignored */
+	if (sa->sa_handler == SIG_DFL || sa->sa_handler == SIG_IGN || in_circle()) {
 		signal(sig, SIG_DFL);
+		/* A fault comes again by itself. */
 		if (info->si_code <= 0)
 			raise(sig);
 		return;
 	}
-	passing_on = true;
 	if ((sa->sa_flags & SA_SIGINFO) != 0)
 		sa->sa_sigaction(sig, info, ucontext);
 	else
 		sa->sa_handler(sig);
-	passing_on = false;
+	rounds = 0;
 }
 
 static void
