@@ -5,6 +5,7 @@ A test is a python3 file with unittest cases and `harness.main()` at its end. Pr
 build directory in MLX5_PERSIST_BUILD (default: build/ of this tree).
 """
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -53,10 +54,13 @@ def vdev(number=0, dev=BDF, **devargs):
     return '--vdev=vdpa_mlx5_persist%d,dev=%s%s' % (number, dev, args)
 
 
+_prefixes = itertools.count()
+
+
 def eal(*options, cores='0,1', memory=64):
     """EAL options that keep programs of tests out of each other's way."""
     return ['-l', cores, '-m', str(memory), '--no-pci', '--in-memory',
-            '--file-prefix', 'mlx5p%d' % os.getpid(), *options]
+            '--file-prefix', 'mlx5p%d-%d' % (os.getpid(), next(_prefixes)), *options]
 
 
 class Case(unittest.TestCase):
