@@ -67,6 +67,8 @@ make_tir(struct dev *d, uint32_t rqtn)
 
 RQT_REFUSED(an_rqt_with_an_unknown_queue_is_refused, BAD_RES_ERR,
 	ids[1] = NO_SUCH_ID(24); len = fill_rqt(in, ids, 2))
+RQT_REFUSED(an_rqt_with_a_transmit_queue_is_refused, BAD_PARAM_ERR,
+	ids[1] = p.tx.vq.id; len = fill_rqt(in, ids, 2))
 RQT_REFUSED(an_rqt_with_a_dead_queue_is_refused, BAD_RES_ERR,
 	destroy(&rx2.vq))
 RQT_REFUSED(an_rqt_larger_than_the_device_allows_is_refused, LIM_ERR,
@@ -347,6 +349,29 @@ frames_for_a_queue_that_is_not_ready_are_dropped(void **state)
 	assert_null(send_frame(frame, sizeof(frame)));
 }
 
+static void
+frames_for_a_queue_that_was_destroyed_are_dropped(void **state)
+{
+	static const struct match any = {0};
+	uint32_t ids[] = { rx2.vq.id, rx2.vq.id };
+	uint8_t frame[100], in[RQT_IN_BYTES];
+	size_t len;
+
+	start_all();
+	p.rqt = make_rqt(*state, ids, 2);
+	p.tir = make_tir(*state, p.rqt.id);
+	assert_int_equal(flow_create(&p.flow, *state, 0, &any, &p.tir), 0);
+	frame_make(frame, sizeof(frame), 1);
+	assert_ptr_equal(send_frame(frame, sizeof(frame)), &rx2);
+	destroy(&rx2.vq);
+	assert_null(send_frame(frame, sizeof(frame)));
+	/* The table takes queues that live, as before. */
+	ids[0] = ids[1] = p.rx.vq.id;
+	len = fill_modify_rqt(in, p.rqt.id, ids, 2);
+	assert_accepted(dev_modify(&p.rqt, in, len));
+	assert_ptr_equal(send_frame(frame, sizeof(frame)), &p.rx);
+}
+
 /* A TIR that hashes addresses and ports over two queues. */
 static void
 spread(struct dev *d)
@@ -399,6 +424,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_rqt_with_an_unknown_queue_is_refused),
+		TEST(an_rqt_with_a_transmit_queue_is_refused),
 		TEST(an_rqt_with_a_dead_queue_is_refused),
 		TEST(an_rqt_with_another_users_queue_is_refused),
 		TEST(an_rqt_larger_than_the_device_allows_is_refused),
@@ -423,6 +449,7 @@ main(void)
 		TEST(a_rule_takes_only_what_it_matches),
 		TEST(changing_the_rqt_moves_the_frames),
 		TEST(frames_for_a_queue_that_is_not_ready_are_dropped),
+		TEST(frames_for_a_queue_that_was_destroyed_are_dropped),
 		TEST(a_hash_spreads_flows_and_keeps_each_on_its_queue),
 	};
 

@@ -301,6 +301,20 @@ a_frame_that_was_not_rung_for_stays(void **state)
 }
 
 static void
+a_queue_that_becomes_ready_waits_for_its_doorbell(void **state)
+{
+	(void)state;
+	queue_go(&p.rx, RDY);
+	pair_post_rx(&p, 1);
+	pair_post_tx(&p, 100);
+	queue_go(&p.tx, RDY);
+	sleep_us(QUIET_MS * 1000);
+	assert_int_equal(ring_pending(&p.tx.ring), 0);
+	queue_kick(&p.tx);
+	pair_expect(&p, 0, 100);
+}
+
+static void
 two_doorbells_in_one_word_are_both_heard(void **state)
 {
 	struct queue tx2;
@@ -534,42 +548,103 @@ a_queue_goes_on_from_the_indices_it_was_created_with(void **state)
 	assert_int_equal(virtq_query(&p.tx.vq).hw_used, (uint16_t)(0xfff0 + 100));
 }
 
+/* ---- counters ---- */
+
+/* A transmit queue that counts, besides the pair. */
+static void
+make_counted(struct dev *d, struct queue *q, struct obj *counters)
+{
+	uint8_t in[PRM_BYTES(create_virtio_q_counters_in)], vq_in[VIRTQ_IN_BYTES];
+	struct virtq_attr a;
+
+	fill_counters(in);
+	*counters = create(d, in, sizeof(in));
+	queue_prepare(q, d, 3, PAIR_SIZE, &p.mem, p.mem.va + 0xc000, &a);
+	fill_virtq(d, vq_in, &a);
+	PRM_SET(virtio_q, VIRTQ_CTX(vq_in), counter_set_id, counters->id);
+	q->vq = create(d, vq_in, sizeof(vq_in));
+	queue_go(q, RDY);
+	memset(pair_tx_buf(&p, 60), 0, NET_HDR + 100);
+}
+
+struct counts {
+	uint64_t received, completed;
+	uint32_t error_cqes, bad_desc, chain, buffer;
+};
+
+static struct counts
+counts_of(struct obj *counters)
+{
+	uint8_t in[PRM_BYTES(general_obj_in_cmd_hdr)] = {0};
+	uint8_t out[PRM_BYTES(query_virtio_q_counters_out)];
+	const void *set = PRM_ADDR(query_virtio_q_counters_out, out, counters);
+
+	PRM_SET(general_obj_in_cmd_hdr, in, opcode, MLX5_CMD_OP_QUERY_GENERAL_OBJECT);
+	PRM_SET(general_obj_in_cmd_hdr, in, obj_type, MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS);
+	PRM_SET(general_obj_in_cmd_hdr, in, obj_id, counters->id);
+	assert_accepted(dev_query(counters, in, sizeof(in), out, sizeof(out)));
+	return (struct counts) {
+		PRM_GET(virtio_q_counters, set, received_desc),
+		PRM_GET(virtio_q_counters, set, completed_desc),
+		PRM_GET(virtio_q_counters, set, error_cqes),
+		PRM_GET(virtio_q_counters, set, bad_desc_errors),
+		PRM_GET(virtio_q_counters, set, exceed_max_chain),
+		PRM_GET(virtio_q_counters, set, invalid_buffer),
+	};
+}
+
 static void
 counters_count_chains(void **state)
 {
-	uint8_t in[PRM_BYTES(create_virtio_q_counters_in)];
-	uint8_t hdr[PRM_BYTES(general_obj_in_cmd_hdr)] = {0};
-	uint8_t out[PRM_BYTES(query_virtio_q_counters_out)];
-	const void *set = PRM_ADDR(query_virtio_q_counters_out, out, counters);
-	uint8_t vq_in[VIRTQ_IN_BYTES];
-	struct virtq_attr a;
-	struct obj counters;
 	struct buf b = pair_tx(&p, 60, 100);
 	struct vring_used_elem e;
+	struct obj counters;
+	struct counts n;
 	struct queue q;
 	int i;
 
-	fill_counters(in);
-	counters = create(*state, in, sizeof(in));
-	queue_prepare(&q, *state, 3, PAIR_SIZE, &p.mem, p.mem.va + 0xc000, &a);
-	fill_virtq(*state, vq_in, &a);
-	PRM_SET(virtio_q, VIRTQ_CTX(vq_in), counter_set_id, counters.id);
-	q.vq = create(*state, vq_in, sizeof(vq_in));
-	queue_go(&q, RDY);
-	memset(pair_tx_buf(&p, 60), 0, NET_HDR + 100);
+	make_counted(*state, &q, &counters);
 	for (i = 0; i < 9; i++)
 		ring_post(&q.ring, &b, 1, 0);
 	queue_kick(&q);
 	for (i = 0; i < 9; i++)
 		assert_true(wait_until(ring_take(&q.ring, &e)));
 	queue_go(&q, SUSPEND);
-	PRM_SET(general_obj_in_cmd_hdr, hdr, opcode, MLX5_CMD_OP_QUERY_GENERAL_OBJECT);
-	PRM_SET(general_obj_in_cmd_hdr, hdr, obj_type, MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS);
-	PRM_SET(general_obj_in_cmd_hdr, hdr, obj_id, counters.id);
-	assert_accepted(dev_query(&counters, hdr, sizeof(hdr), out, sizeof(out)));
-	assert_true(PRM_GET(virtio_q_counters, set, received_desc) == 9);
-	assert_true(PRM_GET(virtio_q_counters, set, completed_desc) == 9);
+	n = counts_of(&counters);
+	assert_true(n.received == 9 && n.completed == 9);
+	assert_int_equal(n.error_cqes + n.bad_desc + n.chain + n.buffer, 0);
 	queue_destroy(&q);
+	destroy(&counters);
+}
+
+/* Counters outlive the queue that counted. */
+static void
+counters_count_errors_by_their_kind(void **state)
+{
+	struct buf bad = { PAIR_IOVA + PAIR_MEM, 100 }, good = pair_tx(&p, 60, 100);
+	struct obj counters;
+	struct counts n;
+	struct queue q;
+
+	make_counted(*state, &q, &counters);
+	ring_post(&q.ring, &bad, 1, 0);
+	queue_kick(&q);
+	assert_true(wait_until(virtq_state(&q.vq) == MLX5_VIRTQ_STATE_ERR));
+	queue_destroy(&q);
+	n = counts_of(&counters);
+	assert_int_equal(n.buffer, 1);
+	assert_int_equal(n.error_cqes + n.bad_desc + n.chain, 0);
+	destroy(&counters);
+
+	make_counted(*state, &q, &counters);
+	ring_post(&q.ring, &good, 1, 0);
+	q.ring.avail->ring[0] = PAIR_SIZE;
+	queue_kick(&q);
+	assert_true(wait_until(virtq_state(&q.vq) == MLX5_VIRTQ_STATE_ERR));
+	queue_destroy(&q);
+	n = counts_of(&counters);
+	assert_int_equal(n.bad_desc, 1);
+	assert_int_equal(n.error_cqes + n.buffer + n.chain, 0);
 	destroy(&counters);
 }
 
@@ -658,6 +733,20 @@ an_indirect_table_in_an_indirect_table_breaks_the_queue(void **state)
 }
 
 static void
+a_next_outside_the_indirect_table_breaks_the_queue(void **state)
+{
+	struct vring_desc *table = (void *)(p.mem.va + PAIR_TABLES);
+	struct buf b = pair_tx(&p, 0, 100);
+
+	ring_post_indirect(&p.tx.ring, &p.mem, table, &b, 1, 0);
+	table->flags = VRING_DESC_F_NEXT;
+	table->next = 1;
+	queue_kick(&p.tx);
+	assert_broken(&p.tx, BAD_DESCRIPTOR);
+	assert_device_goes_on(*state);
+}
+
+static void
 a_descriptor_for_reading_in_a_receive_queue_breaks_it(void **state)
 {
 	struct buf b = pair_rx(&p, 0);
@@ -730,6 +819,7 @@ main(void)
 		TEST(a_frame_without_a_buffer_is_dropped_and_the_next_arrives),
 		TEST(a_frame_too_large_for_its_buffer_is_dropped_and_writes_nothing_past_it),
 		TEST(a_frame_that_was_not_rung_for_stays),
+		TEST_INIT(a_queue_that_becomes_ready_waits_for_its_doorbell),
 		TEST(two_doorbells_in_one_word_are_both_heard),
 		TEST(a_doorbell_of_a_queue_that_does_not_exist_harms_nothing),
 		TEST_INIT(a_queue_in_init_moves_nothing_though_it_is_rung),
@@ -741,6 +831,7 @@ main(void)
 		TEST(queried_indices_are_those_of_the_rings),
 		TEST_INIT(a_queue_goes_on_from_the_indices_it_was_created_with),
 		TEST(counters_count_chains),
+		TEST(counters_count_errors_by_their_kind),
 		TEST(a_head_outside_the_table_breaks_the_queue),
 		TEST(an_available_index_too_far_ahead_breaks_the_queue),
 		TEST(a_next_outside_the_table_breaks_the_queue),
@@ -751,6 +842,7 @@ main(void)
 		TEST(a_buffer_that_reaches_over_the_end_of_memory_breaks_the_queue),
 		TEST(a_buffer_that_wraps_around_breaks_the_queue),
 		TEST(an_indirect_table_in_an_indirect_table_breaks_the_queue),
+		TEST(a_next_outside_the_indirect_table_breaks_the_queue),
 		TEST(a_descriptor_for_reading_in_a_receive_queue_breaks_it),
 		TEST(what_came_before_the_broken_chain_is_returned),
 		TEST(a_queue_in_error_moves_nothing_though_it_is_rung),
