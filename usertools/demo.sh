@@ -10,7 +10,7 @@ BUILD=$ROOT/build
 EMU_RUN=$BUILD/emu/mlx5-emu-run
 DEVICE=dev=0000:e1:00.2	# the emulated function
 MEM=2G
-PAIRS=4
+PAIRS=4			# queue pairs
 ITERATIONS=20
 TRAFFIC_SECONDS=5
 WAIT_SECONDS=30		# for another program to come up or to leave
@@ -178,6 +178,6 @@ start_testpmd
 traffic
 stop_daemon
 packets
-echo "You just saw a guest's network survive $ITERATIONS resets on a software ConnectX twice, once" \
-	"re-registering its $MEM of memory each time and once keeping it registered, and Debian's own" \
-	"dpdk-testpmd exchanging packets through the same driver without losing one."
+echo "You just saw a guest lose its network for a virtio reset $ITERATIONS times on a software ConnectX," \
+	"with its $MEM of memory registered again each time and with the registrations kept, and then" \
+	"Debian's own dpdk-testpmd exchange packets through the same driver."
