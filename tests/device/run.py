@@ -26,8 +26,9 @@ def left_behind(report):
 
 
 def main():
-    if '--' not in sys.argv[2:]:
-        sys.exit(__doc__)
+    if '--' not in sys.argv[2:-1]:
+        print(__doc__, file=sys.stderr)
+        return 2
     at = sys.argv.index('--')
     runner, options, program = sys.argv[1], sys.argv[2:at], sys.argv[at + 1:]
     with tempfile.TemporaryDirectory(prefix='mlx5-device-') as folder:

@@ -226,6 +226,25 @@ a_protection_domain_is_busy_while_a_qp_is_in_it(void **state)
 }
 
 static void
+a_protection_domain_is_busy_while_a_key_is_in_it(void **state)
+{
+	struct dev *d = *state;
+	uint8_t pd_in[PRM_BYTES(alloc_pd_in)], in[PRM_BYTES(create_mkey_in)];
+	struct umem u = umem_create(d, 8192);
+	struct obj pd, mkey;
+
+	fill_pd(pd_in);
+	pd = create(d, pd_in, sizeof(pd_in));
+	fill_umem_mkey(d, in, u.id, 0, 8192);
+	PRM_SET(mkc, PRM_ADDR(create_mkey_in, in, memory_key_mkey_entry), pd, pd.id);
+	mkey = create(d, in, sizeof(in));
+	assert_busy(&pd);
+	destroy(&mkey);
+	destroy(&pd);
+	umem_destroy(&u);
+}
+
+static void
 a_protection_domain_of_verbs_is_busy_while_a_memory_region_is_in_it(void **state)
 {
 	struct dev *d = *state;
@@ -359,6 +378,7 @@ main(void)
 		TEST(a_transport_domain_is_busy_while_a_tis_is_in_it),
 		TEST(objects_of_one_type_have_numbers_of_their_own),
 		TEST(a_protection_domain_is_busy_while_a_qp_is_in_it),
+		TEST(a_protection_domain_is_busy_while_a_key_is_in_it),
 		TEST(a_protection_domain_of_verbs_is_busy_while_a_memory_region_is_in_it),
 		TEST(a_umem_of_memory_that_is_not_there_is_refused),
 		TEST(a_writable_umem_of_memory_that_is_read_only_is_refused),

@@ -216,31 +216,42 @@ features_are_refused_without_their_capability(void **state)
 }
 
 static void
-anothers_protection_domain_tis_and_umem_are_refused(void **state)
+objects_of_another_user_are_refused(void **state)
 {
 	struct dev *d = *state, *other = dev_open(false);
-	struct verdict pd, tis, u;
-	struct umem theirs;
+	struct verdict v[4];
+	struct umem umem;
 	struct obj o = {0};
+	struct evq evq;
+	size_t i;
 
 	assert_non_null(other);
-	theirs = umem_create(other, c.attr.umem[0].size);
-	PRM_SET(virtio_q, c.ctx, pd, other->pdn);
-	pd = dev_create(d, c.in, sizeof(c.in), &o);
-	discard(&o);
-	fill_virtq(d, c.in, &c.attr);
-	PRM_SET(virtio_net_q_object, c.obj, tisn_or_qpn, other->tisn);
-	tis = dev_create(d, c.in, sizeof(c.in), &o);
-	discard(&o);
-	fill_virtq(d, c.in, &c.attr);
-	PRM_SET(virtio_q, c.ctx, umem_1_id, theirs.id);
-	u = dev_create(d, c.in, sizeof(c.in), &o);
-	discard(&o);
-	umem_discard(&theirs);
+	umem = umem_create(other, c.attr.umem[0].size);
+	evq_create(&evq, other);
+	for (i = 0; i < DIM(v); i++) {
+		fill_virtq(d, c.in, &c.attr);
+		switch (i) {
+		case 0:
+			PRM_SET(virtio_q, c.ctx, pd, other->pdn);
+			break;
+		case 1:
+			PRM_SET(virtio_net_q_object, c.obj, tisn_or_qpn, other->tisn);
+			break;
+		case 2:
+			PRM_SET(virtio_q, c.ctx, umem_1_id, umem.id);
+			break;
+		case 3:
+			PRM_SET(virtio_q, c.ctx, event_qpn_or_msix, evq.fw_qp.id);
+			break;
+		}
+		v[i] = dev_create(d, c.in, sizeof(c.in), &o);
+		discard(&o);
+	}
+	evq_discard(&evq);
+	umem_discard(&umem);
 	assert_int_equal(dev_close(other), 0);
-	assert_refused(pd, BAD_RES_ERR);
-	assert_refused(tis, BAD_RES_ERR);
-	assert_refused(u, BAD_RES_ERR);
+	for (i = 0; i < DIM(v); i++)
+		assert_refused(v[i], BAD_RES_ERR);
 }
 
 static void
@@ -614,7 +625,7 @@ main(void)
 		TEST(a_used_ring_that_is_not_aligned_is_refused),
 		TEST(fields_of_an_emulated_pci_function_are_refused),
 		TEST(features_are_refused_without_their_capability),
-		TEST(anothers_protection_domain_tis_and_umem_are_refused),
+		TEST(objects_of_another_user_are_refused),
 		TEST(an_event_qp_serves_one_queue),
 		TEST(what_a_queue_needs_is_busy_while_it_lives),
 		TEST(a_modify_through_one_queue_of_anothers_id_is_stopped_by_the_kernel),
