@@ -59,7 +59,7 @@ set_memory(void *gen)
 	PRM_SET(cmd_hca_cap, gen, dump_fill_mkey, 1);                  /* [D] */
 	PRM_SET(cmd_hca_cap, gen, max_indirection, 4);                 /* [D] */
 	PRM_SET(cmd_hca_cap, gen, log_max_klm_list_size, 16);          /* [D] */
-	/* [D] offers fixed_buffer_size. Here it is off unless caps= adds it. */
+	PRM_SET(cmd_hca_cap, gen, fixed_buffer_size, 1);               /* [D] */
 	PRM_SET(cmd_hca_cap, gen, relaxed_ordering_write, 1);          /* [D] */
 	/* [D], under its old name */
 	PRM_SET(cmd_hca_cap, gen, relaxed_ordering_read_pci_enabled, 1);
