@@ -599,6 +599,7 @@ klm_with_fixed_buffer_size_needs_the_capability(void **state)
 	struct emu_tlb tlb = { 0 };
 	uint8_t *e, b;
 
+	PRM_SET(cmd_hca_cap, fx->dev->caps.general, fixed_buffer_size, 0);
 	mkey_begin(fx, pd, MLX5_MKC_ACCESS_MODE_KLM_FBS, 0, 2 * EMU_PAGE, PAGE_SHIFT, 2);
 	assert_int_equal(mkey_run(fx), MLX5_CMD_STAT_BAD_PARAM_ERR);
 
