@@ -21,6 +21,7 @@
 
 #include "emu.h"
 #include "env.h"
+#include "pci.h"
 #include "sysfs.h"
 
 #define PROGRAM "mlx5-emu-run"
@@ -230,21 +231,38 @@ mount_sysfs(void)
 		"size=4m,mode=755") == 0;
 }
 
+static void __attribute__((format(printf, 1, 2)))
+note(const char *format, ...)
+{
+	va_list args;
+
+	fputs(PROGRAM ": ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputs("; programs find the RDMA devices, but no PCI functions\n", stderr);
+}
+
 static void
 make_sysfs(const struct options *o)
 {
 	unsigned int i;
+	char err[512];
 	int rc;
 
 	set_env(EMU_ENV_SYSFS, NULL);
-	if (!mount_sysfs())
+	if (!mount_sysfs()) {
+		note("no mount namespace: %s", strerror(errno));
 		return;
+	}
 	for (i = 0; i < o->ndevs; i++) {
 		rc = emu_sysfs_add(SYSFS_DIR, &o->devs[i], i);
 		if (rc != 0)
 			die(EXIT_FAILURE, SYSFS_DIR ": %s", strerror(-rc));
 	}
 	set_env(EMU_ENV_SYSFS, SYSFS_DIR);
+	if (emu_pci_show(SYSFS_DIR, o->devs, o->ndevs, err, sizeof(err)) != 0)
+		note("%s", err);
 }
 
 /* The library lies beside this program, wherever that was built or installed. */

@@ -15,12 +15,13 @@ enum {
 	PCI_ID_CX6DX_VF = 0x101e,  /* "ConnectX Family mlx5Gen Virtual Function" (pci.ids) */
 	PCI_CLASS_ETHERNET = 0x020000,
 	PCI_SUBSYSTEM = 0x0043,
+	PCI_RESOURCES = 13,        /* Linux: six BARs, the ROM, six of SR-IOV */
 	VERBS_ABI = 1,
 	/* Paths: of the PCI folder and of a uverbs one, of the RDMA device's in it, of a file. */
 	SHORT_LEN = 64,
 	IB_LEN = 192,
 	PATH_LEN = 256,
-	TEXT_LEN = 512,
+	TEXT_LEN = 1024,
 };
 
 uint16_t
@@ -80,11 +81,25 @@ sub_file(struct dir *d, const char *folder, const char *name, const char *format
 		close(fd);
 }
 
+/* Memory that others could map: none. The device's is reached through its RDMA device. */
+static void
+add_resources(struct dir *d, const char *pci)
+{
+	static const char none[] = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+	char text[PCI_RESOURCES * sizeof(none)] = "";
+	unsigned int i;
+
+	for (i = 0; i < PCI_RESOURCES; i++)
+		strcat(text, none);
+	sub_file(d, pci, "resource", "%s", text);
+}
+
 /* What a PCI function shows. */
 static void
 add_pci(struct dir *d, const struct emu_dev_config *cfg, const char *pci)
 {
 	unsigned int device = emu_sysfs_pci_device(cfg);
+	char path[PATH_LEN];
 
 	sub_dir(d, "devices");
 	sub_dir(d, pci);
@@ -99,6 +114,11 @@ add_pci(struct dir *d, const struct emu_dev_config *cfg, const char *pci)
 	sub_file(d, pci, "uevent", "DRIVER=mlx5_core\nPCI_CLASS=%X\nPCI_ID=%04X:%04X\n"
 		"PCI_SUBSYS_ID=%04X:%04X\nPCI_SLOT_NAME=%s\n", PCI_CLASS_ETHERNET, EMU_VENDOR_PCI,
 		device, EMU_VENDOR_PCI, PCI_SUBSYSTEM, cfg->bdf);
+	/* RoCE is on until somebody writes 0, as with Linux's mlx5_core before devlink. */
+	sub_file(d, pci, "roce_enable", "1\n");
+	add_resources(d, pci);
+	snprintf(path, sizeof(path), "%s/driver", pci);
+	sub_link(d, path, "/sys/bus/pci/drivers/mlx5_core");
 }
 
 /* What the RDMA device shows. */

@@ -2,7 +2,7 @@
 /*
  * A folder that looks like the parts of sysfs which drivers read of an RDMA device:
  *
- *   devices/<PCI address>/                        uevent, vendor, device, numa_node, ...
+ *   devices/<PCI address>/                        uevent, vendor, device, numa_node, driver, ...
  *   devices/<PCI address>/infiniband/<name>/      node_guid, fw_ver, ..., device -> ../..
  *   infiniband/<name> -> the former               (sysfs: /sys/class/infiniband)
  *   infiniband_verbs/uverbs<n>/                   ibdev, abi_version, device -> the PCI folder
