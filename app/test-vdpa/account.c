@@ -7,7 +7,7 @@
 int
 account_init(struct account *a, struct account_totals *totals)
 {
-	*a = (struct account){ .totals = totals };
+	*a = (struct account){ .totals = totals, .blackout = true };
 	a->win = calloc(ACCOUNT_WINDOW, sizeof(*a->win));
 	return a->win ? 0 : -ENOMEM;
 }
@@ -25,16 +25,22 @@ entry(const struct account *a, uint64_t seq)
 	return &a->win[seq % ACCOUNT_WINDOW];
 }
 
-/* End the time of a frame as outstanding. */
-static void
-settle(struct account *a, struct account_entry *e, enum account_state state)
+/* Whether a frame was sent, and as far as can be told taken, before the device was back. */
+static bool
+before_back(const struct account *a, const struct account_entry *e)
 {
-	e->state = state;
+	if (a->blackout)
+		return true;
+	return e->seq < a->back_seq && !(e->taken && e->since_ns > a->back_ns + ACCOUNT_TRANSIT_NS);
+}
+
+/* Give up on a frame: it is one of the blackout's, or a loss. */
+static void
+give_up(struct account *a, struct account_entry *e, bool blackout)
+{
+	e->state = blackout ? ACCOUNT_BLACKOUT : ACCOUNT_LOST;
+	account_add(blackout ? &a->totals->in_blackout : &a->totals->lost, 1);
 	a->outstanding--;
-	if (state == ACCOUNT_LOST)
-		account_add(&a->totals->lost, 1);
-	else if (state == ACCOUNT_BLACKOUT)
-		account_add(&a->totals->in_blackout, 1);
 }
 
 static bool
@@ -50,7 +56,7 @@ account_sent(struct account *a)
 
 	/* A whole window later is late by any measure. */
 	if (e->state == ACCOUNT_SENT)
-		settle(a, e, ACCOUNT_LOST);
+		give_up(a, e, before_back(a, e));
 	*e = (struct account_entry){ .seq = a->next_seq, .state = ACCOUNT_SENT };
 	a->next_seq++;
 	a->outstanding++;
@@ -105,19 +111,35 @@ account_expire(struct account *a, uint64_t now_ns, uint64_t limit_ns)
 			continue;
 		if (!overtaken(a, e->seq) && !(e->taken && now_ns - e->since_ns > limit_ns))
 			return;
-		settle(a, e, ACCOUNT_LOST);
+		give_up(a, e, before_back(a, e));
 	}
 }
 
+/* Whether a frame may still have been on its way at a time. */
+static bool
+under_way(const struct account *a, const struct account_entry *e, uint64_t ns)
+{
+	return !overtaken(a, e->seq) && !(e->taken && e->since_ns + ACCOUNT_TRANSIT_NS < ns);
+}
+
 void
-account_stopped(struct account *a)
+account_stopped(struct account *a, uint64_t stop_ns)
 {
 	for (; a->oldest < a->next_seq; a->oldest++) {
 		struct account_entry *e = entry(a, a->oldest);
 
 		if (e->seq == a->oldest && e->state == ACCOUNT_SENT)
-			settle(a, e, overtaken(a, e->seq) ? ACCOUNT_LOST : ACCOUNT_BLACKOUT);
+			give_up(a, e, before_back(a, e) || under_way(a, e, stop_ns));
 	}
+	a->blackout = true;
+}
+
+void
+account_back(struct account *a, uint64_t now_ns)
+{
+	a->blackout = false;
+	a->back_seq = a->next_seq;
+	a->back_ns = now_ns;
 }
 
 void

@@ -6,14 +6,23 @@
  * States of a frame and their one-way changes (but for the two arrivals after being given up):
  *
  *   sent ------------------------------> received     it arrived, whole or corrupt
- *     |--- device stopped -------------> in_blackout  it was on its way at a virtio reset
- *     |--- overtaken, or taken and late -> lost
+ *     |--- given up, blackout ---------> in_blackout  a device that is down or coming up had it
+ *     |--- given up, else -------------> lost
  *   in_blackout, lost --- it arrives --> received     the network had it after all
  *   received --- it arrives -----------> duplicated   (a count, the frame stays received)
  *
- * "Overtaken": a later frame of the same flow has arrived, and flows keep their order. At all times
- * sent = received + corrupt_known + in_blackout + lost + outstanding, summed over the queues of a
- * run.
+ * Given up is a frame that was overtaken (a later frame of the same flow has arrived, and flows
+ * keep their order), that was taken a while ago, or that had not arrived when the device was
+ * stopped.
+ *
+ * The blackout begins with a stop (account_stopped()) and ends with the first frame that the guest
+ * sees after it (account_back()). A frame that never arrives is in the blackout if it was
+ *   - on its way at the stop: not overtaken, and not taken ACCOUNT_TRANSIT_NS before;
+ *   - sent before the end, unless the device took it ACCOUNT_TRANSIT_NS after that.
+ * The tolerance is needed since the guest learns only some time later what the device took.
+ *
+ * At all times sent = received + corrupt_known + in_blackout + lost + outstanding, summed over the
+ * queues of a run.
  *
  * Owned by one thread; the totals alone may be read by others (relaxed atomics).
  */
@@ -27,6 +36,11 @@
 
 /* Frames whose fate is remembered, per queue. Far above what may be outstanding at once. */
 #define ACCOUNT_WINDOW 4096
+/*
+ * Longest time between the taking of a frame and what the guest sees of it, its buffer or the
+ * frame: far above that of any device, and room for a guest or device that is held up meanwhile.
+ */
+#define ACCOUNT_TRANSIT_NS 20000000ull
 
 struct account_totals {
 	uint64_t sent;
@@ -42,7 +56,7 @@ enum account_state { ACCOUNT_NONE, ACCOUNT_SENT, ACCOUNT_ARRIVED, ACCOUNT_BLACKO
 
 struct account_entry {
 	uint64_t seq;
-	uint64_t since_ns;	/* when the device took it */
+	uint64_t since_ns;	/* when the guest saw that the device had taken it */
 	uint8_t state;		/* enum account_state */
 	bool taken;		/* the device gave the buffer back: it has the frame */
 };
@@ -54,9 +68,11 @@ struct account {
 	uint64_t oldest;		/* every frame below it has met its fate */
 	uint64_t flow_top[FRAME_FLOWS];	/* highest seq that arrived, + 1 */
 	uint32_t outstanding;
+	bool blackout;			/* nothing was seen since the stop, or ever */
+	uint64_t back_seq, back_ns;	/* of the last blackout's end: what was sent before, when */
 };
 
-/** Returns 0 or -ENOMEM. */
+/** In the blackout that ends with the first frame of all. Returns 0 or -ENOMEM. */
 int account_init(struct account *a, struct account_totals *totals);
 void account_fini(struct account *a);
 
@@ -80,8 +96,13 @@ bool account_arrived(struct account *a, uint64_t seq, bool whole);
 
 /** Give up on frames that were overtaken, or taken longer than @p limit_ns ago. */
 void account_expire(struct account *a, uint64_t now_ns, uint64_t limit_ns);
-/** The device was stopped: settle the fate of all outstanding frames. */
-void account_stopped(struct account *a);
+/**
+ * The device has been stopped, beginning at @p stop_ns: settle the fate of all outstanding frames.
+ * A blackout has begun.
+ */
+void account_stopped(struct account *a, uint64_t stop_ns);
+/** The blackout is over: the guest has seen a frame. */
+void account_back(struct account *a, uint64_t now_ns);
 
 /** Add to a total that other threads read. */
 static inline void

@@ -268,15 +268,17 @@ go(struct bench *b, uint64_t *conf_ns)
 static int
 stop(struct bench *b, struct event *e)
 {
+	uint64_t stop_ns;
 	int ret;
 
 	guest_pause(&b->guest);
+	stop_ns = clock_ns();
 	e->last_rx_ns = guest_last_rx(&b->guest);
 	ret = from_session(b, session_stop(&b->session, &e->close_ns));
 	if (ret != 0)
 		return ret;
 	e->snap[SNAP_CLOSED] = counters_snapshot();
-	if (net_stop(&b->guest.net) != 0)
+	if (net_stop(&b->guest.net, stop_ns) != 0)
 		return fail(b, -EIO, "%s", b->guest.net.fault);
 	if (b->next_mem != NULL && b->args->bench->withdraws)
 		withdrawn_begin(&b->guest.net, b->mem);
@@ -444,7 +446,7 @@ run(struct bench *b)
 	if (ret == 0)
 		finish(b);
 	guest_pause(&b->guest);
-	net_settle(&b->guest.net);
+	net_settle(&b->guest.net, clock_ns());
 	end_watch(b);
 	progress_end();
 	account_read(&b->guest.net.totals, &r->packets);

@@ -45,7 +45,7 @@ static int
 tick(struct guest *g)
 {
 	uint64_t now_ns = clock_ns();
-	int ret = net_rx(&g->net);
+	int ret = net_rx(&g->net, now_ns);
 
 	if (ret < 0)
 		return ret;

@@ -15,6 +15,11 @@
 #define RX_CHAINED 8u			/* every 8th receive buffer is a chain of two */
 #define RX_SPLIT 256u			/* where half of them are cut; others behind the header */
 #define LOST_AFTER_NS 1000000000ull	/* a taken frame that is not back by then won't come */
+/*
+ * The same while nothing comes at all, from a device that takes frames before it can deliver them:
+ * sending must not cease, or the guest would notice late that the device is back.
+ */
+#define DROPPED_AFTER_NS 500000ull
 
 static const uint8_t guest_mac[6] = { 0x02, 0x76, 0x64, 0x70, 0x61, 0x01 };
 static const uint8_t peer_mac[6] = { 0x02, 0x76, 0x64, 0x70, 0x61, 0x02 };
@@ -102,7 +107,7 @@ net_init(struct net *n, const struct net_cfg *cfg, const struct layout *layout)
 	uint16_t i;
 	int ret = 0;
 
-	*n = (struct net){ .cfg = *cfg, .layout = layout, .active = cfg->pairs };
+	*n = (struct net){ .cfg = *cfg, .layout = layout, .active = cfg->pairs, .blackout = true };
 	memcpy(n->addr.src, guest_mac, sizeof(guest_mac));
 	memcpy(n->addr.dst, peer_mac, sizeof(peer_mac));
 	n->pair = calloc(cfg->pairs, sizeof(*n->pair));
@@ -288,8 +293,18 @@ called(const struct ring *r)
 	return read(r->call_fd, &count, sizeof(count)) == sizeof(count);
 }
 
+static void
+end_blackout(struct net *n, uint64_t now_ns)
+{
+	uint16_t i;
+
+	n->blackout = false;
+	for (i = 0; i < n->cfg.pairs; i++)
+		account_back(&n->pair[i].account, now_ns);
+}
+
 int
-net_rx(struct net *n)
+net_rx(struct net *n, uint64_t now_ns)
 {
 	uint16_t i;
 	int seen = 0;
@@ -307,6 +322,8 @@ net_rx(struct net *n)
 		if (p->rx_nrepost >= rx_batch(&n->cfg))
 			rx_repost(n, p);
 	}
+	if (n->blackout && seen > 0)
+		end_blackout(n, now_ns);
 	return seen;
 }
 
@@ -400,6 +417,7 @@ reap_ring(struct net *n, struct net_pair *p, uint64_t now_ns)
 int
 net_reap(struct net *n, uint64_t now_ns)
 {
+	uint64_t limit_ns = n->blackout ? DROPPED_AFTER_NS : LOST_AFTER_NS;
 	uint16_t i;
 
 	for (i = 0; i < n->cfg.pairs; i++) {
@@ -407,7 +425,7 @@ net_reap(struct net *n, uint64_t now_ns)
 
 		if (ret < 0)
 			return ret;
-		account_expire(&n->pair[i].account, now_ns, LOST_AFTER_NS);
+		account_expire(&n->pair[i].account, now_ns, limit_ns);
 	}
 	return 0;
 }
@@ -467,7 +485,7 @@ net_kick_all(struct net *n)
 }
 
 int
-net_stop(struct net *n)
+net_stop(struct net *n, uint64_t stop_ns)
 {
 	uint16_t i;
 
@@ -475,21 +493,22 @@ net_stop(struct net *n)
 		int ret = rx_ring(n, &n->pair[i]);
 
 		if (ret >= 0)
-			ret = reap_ring(n, &n->pair[i], 0);
+			ret = reap_ring(n, &n->pair[i], stop_ns);
 		if (ret < 0)
 			return ret;
 	}
-	net_settle(n);
+	net_settle(n, stop_ns);
 	return 0;
 }
 
 void
-net_settle(struct net *n)
+net_settle(struct net *n, uint64_t stop_ns)
 {
 	uint16_t i;
 
 	for (i = 0; i < n->cfg.pairs; i++)
-		account_stopped(&n->pair[i].account);
+		account_stopped(&n->pair[i].account, stop_ns);
+	n->blackout = true;
 }
 
 int

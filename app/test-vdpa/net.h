@@ -62,6 +62,7 @@ struct net {
 	uint16_t hdr_len;
 	bool any_layout;	/* header and frame may share a descriptor */
 	bool indirect;
+	bool blackout;		/* nothing was seen since net_stop(), or ever */
 	char fault[128];	/* why net_rx() or net_tx() returned -EIO */
 };
 
@@ -99,19 +100,28 @@ int net_reset(struct net *n, uint64_t features);
 /** Kick all rings, once the device may listen. */
 void net_kick_all(struct net *n);
 
-/** Receive and verify all there is. Returns how many frames were seen, or -EIO (see fault). */
-int net_rx(struct net *n);
-/** Take back what the device has sent; give up on lost frames. Returns 0 or -EIO (see fault). */
+/**
+ * Receive and verify all there is; the first frame ends a blackout. Returns how many frames were
+ * seen, or -EIO (see fault).
+ */
+int net_rx(struct net *n, uint64_t now_ns);
+/**
+ * Take back what the device has sent; give up on frames that do not come. In a blackout that is
+ * soon, so that the guest goes on sending. Returns 0 or -EIO (see fault).
+ */
 int net_reap(struct net *n, uint64_t now_ns);
 /** Send up to @p max frames. Returns how many. */
 unsigned int net_tx(struct net *n, unsigned int max);
 /** Frames on their way. */
 uint32_t net_outstanding(const struct net *n);
 
-/** The device has stopped: take back all it had done, settle the ledger. Returns 0 or -EIO. */
-int net_stop(struct net *n);
+/**
+ * The device has been stopped, beginning at @p stop_ns: take back all it had done, settle the
+ * ledger. Returns 0 or -EIO.
+ */
+int net_stop(struct net *n, uint64_t stop_ns);
 /** Settle the ledger without a look at the rings: the device is gone. */
-void net_settle(struct net *n);
+void net_settle(struct net *n, uint64_t stop_ns);
 
 /** First pair none of whose frames arrived since net_reset(), or -1. Any thread. */
 int net_silent_pair(const struct net *n);

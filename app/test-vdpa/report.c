@@ -56,8 +56,7 @@ table_packets(FILE *out, const struct bench_result *res)
 	const struct account_totals *p = &res->packets;
 
 	fprintf(out, "  packets      %" PRIu64 " sent, %" PRIu64 " received, %" PRIu64
-			" on their way when the device stopped\n",
-			p->sent, p->received, p->in_blackout);
+			" gone in blackouts\n", p->sent, p->received, p->in_blackout);
 	fprintf(out, "               %" PRIu64 " corrupt, %" PRIu64 " lost, %" PRIu64 " duplicated",
 			p->corrupt, p->lost, p->duplicated);
 	if (p->foreign > 0)

@@ -59,6 +59,19 @@ class Judge(harness.Case):
     def test_lose(self):
         self.assert_counts(self.judge('lose')[0], lost=True)
 
+    def test_a_dead_receive_queue_is_no_blackout(self):
+        """Every reset comes before the ledger would give the packets up by itself."""
+        data, _ = self.judge('deaf')
+        self.assert_counts(data, lost=True)
+
+    def test_what_is_sent_before_the_device_is_back_is_the_blackout(self):
+        """A device that takes packets before it can deliver them; the guest sends all the while."""
+        data, _ = self.judge('early', status=0, iterations=5)
+        self.assert_counts(data)
+        self.assertGreater(data['packets']['in_blackout'], 0)
+        self.assertGreaterEqual(data['blackout_us']['min'], 40000)
+        self.assertLess(data['blackout_us']['median'], 80000)
+
     def test_duplicate(self):
         self.assert_counts(self.judge('duplicate')[0], duplicated=True)
 

@@ -12,6 +12,8 @@
  * the rings, and nobody else touches them.
  */
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_common.h>
@@ -33,6 +36,10 @@
 #define FAULT_EVERY 1000	/* packets between two acts of misbehaviour */
 #define IDLE_US 50
 #define GOOD_STARTS 2		/* those before FAULT_NO_START and FAULT_MUTE set in */
+#define EARLY_NS 40000000ull	/* from the start until FAULT_EARLY delivers */
+#define UDP_SPORT (sizeof(struct virtio_net_hdr_v1) + sizeof(struct ethhdr) + sizeof(struct iphdr))
+#define DEAF_PORT_MASK 15
+#define DEAF_PORT 5
 #define FAULT_ARG "fault="
 
 enum fault {
@@ -45,10 +52,13 @@ enum fault {
 	FAULT_NO_START,		/* dev_conf fails, after a while */
 	FAULT_MUTE,		/* nothing moves, after a while */
 	FAULT_STALE,		/* go on writing to the memory of the first start */
+	FAULT_DEAF,		/* drop all packets of a flow, as if one receive queue were dead */
+	FAULT_EARLY,		/* no fault: take packets from the start, deliver them later on */
 };
 
 static const char *const fault_names[] = {
 	"none", "corrupt", "lose", "duplicate", "bad_id", "no_call", "no_start", "mute", "stale",
+	"deaf", "early",
 };
 
 static struct {
@@ -56,6 +66,7 @@ static struct {
 	enum fault fault;
 	unsigned int starts;
 	uint64_t packets;
+	uint64_t start_ns;		/* of the last start */
 	struct rte_vhost_memory *mem;
 	unsigned int nrings;
 	struct rte_vhost_vring ring[MAX_RINGS];
@@ -139,6 +150,27 @@ misbehave(enum fault fault)
 	return soft.fault == fault && soft.packets % FAULT_EVERY == FAULT_EVERY - 1;
 }
 
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* Whether a packet goes nowhere. */
+static bool
+dropped(const uint8_t *buf)
+{
+	switch (soft.fault) {
+	case FAULT_LOSE: return misbehave(FAULT_LOSE);
+	case FAULT_DEAF: return (buf[UDP_SPORT + 1] & DEAF_PORT_MASK) == DEAF_PORT;
+	case FAULT_EARLY: return now_ns() < soft.start_ns + EARLY_NS;
+	default: return false;
+	}
+}
+
 static bool
 forward(unsigned int pair)
 {
@@ -155,7 +187,7 @@ forward(unsigned int pair)
 		buf[len - 1] ^= 1;
 	if (misbehave(FAULT_DUPLICATE))
 		deliver(rx, buf, len);
-	if (!misbehave(FAULT_LOSE))
+	if (!dropped(buf))
 		deliver(rx, buf, len);
 	if (soft.fault == FAULT_STALE)
 		soft.stale[soft.stale_len / 2] = soft.packets;
@@ -225,6 +257,7 @@ soft_conf(int vid)
 		goto err_mem;
 	if (soft.fault == FAULT_MUTE && soft.starts > GOOD_STARTS)
 		return 0;
+	soft.start_ns = now_ns();
 	soft.running = true;
 	if (pthread_create(&soft.thread, NULL, work, NULL) == 0)
 		return 0;
