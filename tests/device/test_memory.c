@@ -207,6 +207,43 @@ guest_memory_through_an_indirect_key(void **state)
 	run_pair_with(klm.id, 80);
 }
 
+/* Pieces of one size, each with its address alone, in another order than the memory's. */
+static void
+guest_memory_through_an_indirect_key_of_fixed_size(void **state)
+{
+	enum { LOG_PIECE = 16, PIECES = PAIR_MEM >> LOG_PIECE };
+	struct buf tx = pair_tx(&p, 0, 300), rx = { PAIR_IOVA + 0x80000, BUF_BYTES };
+	struct klm e[PIECES];
+	uint8_t in[KLM_MKEY_IN_BYTES];
+	void *mkc = PRM_ADDR(create_mkey_in, in, memory_key_mkey_entry);
+	struct dev *d = *state;
+	size_t len, i;
+
+	if (!HCA_CAP(d, fixed_buffer_size))
+		skip();
+	extra = mem_create(d->pd, PAIR_MEM, 0x9000000, MEM_RW);
+	for (i = 0; i < PIECES; i++) {
+		e[i].bytes = 0;
+		e[i].mkey = i % 2 == 0 ? p.mem.mkey : extra.mkey;
+		e[i].address = (i % 2 == 0 ? PAIR_IOVA : 0x9000000) + (i << LOG_PIECE);
+	}
+	len = fill_klm_mkey(d, in, PAIR_IOVA, e, PIECES);
+	PRM_SET(mkc, mkc, access_mode_1_0, MLX5_MKC_ACCESS_MODE_KLM_FBS);
+	PRM_SET(mkc, mkc, log_page_size, LOG_PIECE);
+	PRM_SET(mkc, mkc, len, PAIR_MEM);
+	klm = create(d, in, len);
+	/* Rings lie in piece 0, the frame in piece 5: that is the other region's. */
+	pair_create_queues(&p, klm.id, 0, 0);
+	pair_create_steering(&p);
+	pair_start(&p);
+	frame_make(extra.va + PAIR_TX_BUFS + NET_HDR, 300, 8);
+	ring_post(&p.rx.ring, &rx, 0, 1);
+	queue_kick(&p.rx);
+	ring_post(&p.tx.ring, &tx, 1, 0);
+	queue_kick(&p.tx);
+	pair_expect(&p, 8, 300);
+}
+
 /* A second region holds the transmit buffers' upper half: a buffer straddles the two keys. */
 static void
 a_buffer_across_two_entries_of_an_indirect_key(void **state)
@@ -961,6 +998,7 @@ main(void)
 		TEST(guest_memory_through_a_memory_region),
 		TEST(guest_memory_through_a_umem_key),
 		TEST(guest_memory_through_an_indirect_key),
+		TEST(guest_memory_through_an_indirect_key_of_fixed_size),
 		TEST(a_buffer_across_two_entries_of_an_indirect_key),
 		TEST(an_indirect_key_over_an_indirect_key),
 		TEST(a_new_key_takes_the_place_of_one_while_suspended),
