@@ -98,7 +98,10 @@ set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
 {
 	PRM_SET(virtio_emulation_cap, vdpa, eth_frame_offload_type, 1);        /* [D] */
 	PRM_SET(virtio_emulation_cap, vdpa, virtio_version_1_0, 1);            /* [D] */
-	/* [D] offers TSO and checksums too; this device moves frames as they are. */
+	PRM_SET(virtio_emulation_cap, vdpa, tso_ipv4, 1);                      /* [D] */
+	PRM_SET(virtio_emulation_cap, vdpa, tso_ipv6, 1);                      /* [D] */
+	PRM_SET(virtio_emulation_cap, vdpa, tx_csum, 1);                       /* [D] */
+	PRM_SET(virtio_emulation_cap, vdpa, rx_csum, 1);                       /* [D] */
 	PRM_SET(virtio_emulation_cap, vdpa, event_mode,                        /* [D] */
 		1 << MLX5_VIRTQ_EVENT_MODE_NO_MSIX | 1 << MLX5_VIRTQ_EVENT_MODE_QP);
 	PRM_SET(virtio_emulation_cap, vdpa, virtio_queue_type,                 /* [D] */
@@ -138,9 +141,28 @@ find_field(const char *layout, const char *name)
 	return NULL;
 }
 
-static int
-apply_one(struct emu_caps *caps, const char *item, char *err, size_t errlen)
+/* Does the device do this? What it shows by default it does, and a few things besides. */
+static bool
+can_do(const void *model_page, const struct prm_field *f)
 {
+	static const char *const hidden[] = {
+		"desc_group_mkey_supported", "relaxed_ordering_read",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		if (strcmp(f->name, hidden[i]) == 0)
+			return true;
+	}
+	return prm_get(model_page, f->off, f->width) != 0;
+}
+
+/* @p model: as it is without caps=. */
+static int
+apply_one(struct emu_caps *caps, const struct emu_caps *model, const char *item, char *err,
+		size_t errlen)
+{
+	const void *model_page = model->general;
 	const struct prm_field *f;
 	void *page = caps->general;
 	bool add = item[0] == '+';
@@ -152,6 +174,7 @@ apply_one(struct emu_caps *caps, const char *item, char *err, size_t errlen)
 	f = find_field("cmd_hca_cap", item + 1);
 	if (f == NULL) {
 		page = caps->vdpa;
+		model_page = model->vdpa;
 		f = find_field("virtio_emulation_cap", item + 1);
 	}
 	if (f == NULL) {
@@ -163,6 +186,10 @@ apply_one(struct emu_caps *caps, const char *item, char *err, size_t errlen)
 			item + 1, f->width, item + 1);
 		return -EINVAL;
 	}
+	if (add && !can_do(model_page, f)) {
+		snprintf(err, errlen, "the emulated device can't do what '%s' promises", item + 1);
+		return -EINVAL;
+	}
 	prm_set(page, f->off, f->width, add);
 	return 0;
 }
@@ -172,15 +199,17 @@ emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err
 {
 	char copy[sizeof(cfg->caps)];
 	char *rest = copy, *item;
+	struct emu_caps model;
 
 	memset(caps, 0, sizeof(*caps));
 	set_limits(caps->general);
 	set_memory(caps->general);
 	set_general(caps->general, cfg);
 	set_vdpa(caps->vdpa, cfg);
+	model = *caps;
 	strcpy(copy, cfg->caps);
 	while (copy[0] != '\0' && (item = strsep(&rest, ":")) != NULL) {
-		if (apply_one(caps, item, err, errlen) != 0)
+		if (apply_one(caps, &model, item, err, errlen) != 0)
 			return -EINVAL;
 	}
 	return 0;

@@ -115,7 +115,7 @@ struct emu_caps {
 #define EMU_MODEL_CX6DX "cx6dx"
 
 /** Build from model, caps= and max_vqs. 0, or -EINVAL with one line in @p err that names the
- * capability that does not exist. */
+ * capability that does not exist, or that the device has nothing behind. */
 int emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err,
 		size_t errlen);
 
@@ -194,8 +194,8 @@ struct emu_virtq;
 /** Receive a frame (no virtio header) into a queue in RDY. True if delivered; false when dropped
  * (no buffer, queue not ready or in error). */
 bool emu_virtq_rx(struct emu_virtq *vq, const void *frame, uint32_t len);
-/** Transmit what the guest made available, at most @p budget packets, each to emu_wire_tx().
- * Returns the number sent. */
+/** Transmit what the guest made available, each frame to emu_wire_tx(): at most @p budget frames,
+ * but for the segments of the last packet. Returns their number. */
 unsigned int emu_virtq_tx(struct emu_virtq *vq, unsigned int budget);
 
 /* ---- steering (steer.c) ---- */
@@ -255,7 +255,7 @@ struct emu_dev {
 	uint64_t bar_len;
 
 	/* report; written by the device's thread under lock */
-	uint64_t tx_packets, rx_packets, rx_drops;
+	uint64_t tx_packets, tx_drops, rx_packets, rx_drops;
 	TAILQ_ENTRY(emu_dev) next; /* list of devices of the process (stats.c), its own lock */
 };
 

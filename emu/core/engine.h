@@ -17,9 +17,6 @@
 #include "virtq.h"
 
 enum {
-	/* The longest frame of a port, with Ethernet header and VLAN tags: an MTU of 9978 is what
-	 * ConnectX ports take at most. */
-	EMU_FRAME_MAX = 10000,
 	/* The longest descriptor chain that the device takes, indirect or not. */
 	EMU_CHAIN_MAX = 1024,
 };
@@ -49,10 +46,12 @@ struct emu_engine {
 	struct emu_steering steering;
 
 	/* What one packet passes through. A frame that is sent stays in tx_buf while its copy is
-	 * received; segs and indirect serve one chain at a time. */
+	 * received, and so do the segments to come; segs and indirect serve one chain at a
+	 * time. */
 	struct emu_seg segs[EMU_CHAIN_MAX];
 	struct emu_vring_desc indirect[EMU_CHAIN_MAX];
-	uint8_t tx_buf[EMU_VIRTIO_NET_HDR_MAX + EMU_FRAME_MAX];
+	struct emu_offload offload;
+	uint8_t tx_buf[EMU_VIRTIO_NET_HDR_MAX + EMU_GSO_MAX];
 	uint8_t rx_buf[EMU_VIRTIO_NET_HDR_MAX + EMU_FRAME_MAX];
 };
 

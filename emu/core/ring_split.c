@@ -19,7 +19,6 @@ enum { AVAIL_NO_INTERRUPT = 1 };
 enum { RING_FLAGS = 0, RING_IDX = 2, RING_ENTRIES = 4 };
 
 enum {
-	ETHER_HDR = 14,            /* a frame without that is none */
 	LOG_PAGE_SHIFT = 12,       /* a bit of the dirty bitmap is 4 KiB */
 	BITS = 8,
 };
@@ -332,7 +331,7 @@ chain_read(struct emu_virtq *vq, struct chain *ch, uint16_t head)
 
 /* ---- transmit ---- */
 
-/* Copy the chain out of the guest. Returns the bytes, 0 when there are more than a frame has. */
+/* Copy the chain out of the guest. Returns the bytes, 0 when there are more than any packet has. */
 static int
 gather(struct emu_virtq *vq, const struct chain *ch, uint8_t *dst, uint32_t room)
 {
@@ -350,9 +349,30 @@ gather(struct emu_virtq *vq, const struct chain *ch, uint8_t *dst, uint32_t room
 	return (int)ch->bytes;
 }
 
-/* Send one chain: 1, 0 when there is none, or a fault. The virtio header asks for nothing that was
- * negotiated, and is stripped. A frame that is no frame, or too long for the port, is consumed and
- * goes nowhere, as on a card. */
+/* Send the packet in tx_buf as its virtio header asks. What is no frame, too long for the port, or
+ * has a header that can't be, goes nowhere. Returns the number of frames, that one included. */
+static int
+send_packet(struct emu_virtq *vq, uint32_t hdr, uint32_t len)
+{
+	struct emu_dev *dev = vq->obj.dev;
+	struct emu_engine *eng = dev->engine;
+	const uint8_t *frame;
+	uint32_t frame_len;
+	int n = 0;
+
+	if (len < hdr || !emu_offload_start(&eng->offload, vq->cfg.features, eng->tx_buf,
+			eng->tx_buf + hdr, len - hdr)) {
+		dev->tx_drops++;
+		return 1;
+	}
+	while ((frame = emu_offload_next(&eng->offload, &frame_len)) != NULL) {
+		emu_wire_tx(dev, frame, frame_len);
+		n++;
+	}
+	return n;
+}
+
+/* Send one chain. Returns the frames that it came to, 0 when there is no chain, or a fault. */
 static int
 tx_one(struct emu_virtq *vq)
 {
@@ -370,13 +390,12 @@ tx_one(struct emu_virtq *vq)
 		return ret;
 	if (ch.bytes < hdr)
 		return -EMU_FAULT_BAD_DESC;
-	ret = gather(vq, &ch, eng->tx_buf, hdr + EMU_FRAME_MAX);
+	ret = gather(vq, &ch, eng->tx_buf, hdr + EMU_GSO_MAX);
 	if (ret < 0)
 		return ret;
-	if ((uint32_t)ret >= hdr + ETHER_HDR)
-		emu_wire_tx(vq->obj.dev, eng->tx_buf + hdr, (uint32_t)ret - hdr);
+	ret = send_packet(vq, hdr, (uint32_t)ret);
 	complete(vq, head, 0);
-	return 1;
+	return ret;
 }
 
 unsigned int
@@ -385,12 +404,12 @@ emu_virtq_tx(struct emu_virtq *vq, unsigned int budget)
 	unsigned int n = 0;
 	int ret = 1;
 
-	/* One publication covers what used[] holds. */
+	/* One publication covers what used[] holds: a chain is a frame at least. */
 	if (budget > EMU_BURST)
 		budget = EMU_BURST;
 	while (n < budget && ret > 0) {
 		ret = tx_one(vq);
-		n += ret > 0;
+		n += ret > 0 ? (unsigned int)ret : 0;
 	}
 	if (ret < 0)
 		fail(vq, ret);
@@ -440,8 +459,7 @@ rx_one(struct emu_virtq *vq, const void *frame, uint32_t len)
 	if (len > EMU_FRAME_MAX || ch.bytes < hdr + len)
 		return 0;
 	memset(buf, 0, hdr);
-	if (hdr > EMU_VIRTIO_NET_HDR_NUM_BUFFERS)
-		buf[EMU_VIRTIO_NET_HDR_NUM_BUFFERS] = 1; /* little-endian */
+	emu_offload_rx_hdr(vq->cfg.features, buf, hdr, frame, len);
 	memcpy(buf + hdr, frame, len);
 	ret = scatter(vq, buf, hdr + len);
 	if (ret < 0)

@@ -215,7 +215,7 @@ print_dma(FILE *out)
 
 struct past_dev {
 	char bdf[16];
-	uint64_t tx_packets, rx_packets, rx_drops;
+	uint64_t tx_packets, tx_drops, rx_packets, rx_drops;
 	STAILQ_ENTRY(past_dev) next;
 };
 
@@ -237,6 +237,7 @@ snapshot(struct emu_dev *dev, struct past_dev *p)
 	memcpy(p->bdf, dev->cfg.bdf, sizeof(p->bdf));
 	emu_dev_lock(dev);
 	p->tx_packets = dev->tx_packets;
+	p->tx_drops = dev->tx_drops;
 	p->rx_packets = dev->rx_packets;
 	p->rx_drops = dev->rx_drops;
 	emu_dev_unlock(dev);
@@ -260,8 +261,8 @@ static void
 print_dev(FILE *out, const char **comma, const struct past_dev *p)
 {
 	fprintf(out, "%s{\"bdf\":\"%s\",\"tx_packets\":%" PRIu64 ",\"rx_packets\":%" PRIu64
-		",\"rx_drops\":%" PRIu64 "}", *comma, p->bdf, p->tx_packets, p->rx_packets,
-		p->rx_drops);
+		",\"rx_drops\":%" PRIu64 ",\"tx_drops\":%" PRIu64 "}", *comma, p->bdf,
+		p->tx_packets, p->rx_packets, p->rx_drops, p->tx_drops);
 	*comma = ",";
 }
 

@@ -44,18 +44,8 @@ enum {
 	SYN_COUNTERS_BUSY,         /* a queue counts here */
 };
 
-/* virtio_net_q_object.queue_feature_bit_mask_12_3 (10 bits from tso_ipv4 on) << 3 | ..._2_0. */
-enum {
-	FEATURES_HIGH_WIDTH = 10,
-	FEATURES_LOW_WIDTH = 3,
-	FEATURE_TSO_IPV4 = 1 << 12,
-	FEATURE_TSO_IPV6 = 1 << 11,
-	FEATURE_TX_CSUM = 1 << 10,
-	FEATURE_RX_CSUM = 1 << 9,
-	/* Frames pass as they are. With rx_csum a device may vouch for checksums and never has to;
-	 * the others ask for work that this device does not do, whatever caps= shows. */
-	FEATURES_DONE = FEATURE_RX_CSUM,
-};
+/* virtio_net_q_object.queue_feature_bit_mask_12_3 (10 bits from tso_ipv4 on) and ..._2_0. */
+enum { FEATURES_HIGH_WIDTH = 10, FEATURES_LOW_WIDTH = 3 };
 
 /* Alignment of the parts of a split ring, virtio 1.x section 2.7. */
 enum { DESC_ALIGN = 16, AVAIL_ALIGN = 2, USED_ALIGN = 4 };
@@ -287,11 +277,11 @@ features_offered(const struct emu_dev *dev)
 {
 	uint16_t offered = 0;
 
-	offered |= VDPA_CAP(dev, tso_ipv4) ? FEATURE_TSO_IPV4 : 0;
-	offered |= VDPA_CAP(dev, tso_ipv6) ? FEATURE_TSO_IPV6 : 0;
-	offered |= VDPA_CAP(dev, tx_csum) ? FEATURE_TX_CSUM : 0;
-	offered |= VDPA_CAP(dev, rx_csum) ? FEATURE_RX_CSUM : 0;
-	return offered & FEATURES_DONE;
+	offered |= VDPA_CAP(dev, tso_ipv4) ? EMU_FEATURE_TSO_IPV4 : 0;
+	offered |= VDPA_CAP(dev, tso_ipv6) ? EMU_FEATURE_TSO_IPV6 : 0;
+	offered |= VDPA_CAP(dev, tx_csum) ? EMU_FEATURE_TX_CSUM : 0;
+	offered |= VDPA_CAP(dev, rx_csum) ? EMU_FEATURE_RX_CSUM : 0;
+	return offered;
 }
 
 /* What is being checked: the fields of cfg that select names, for queue vq or (NULL) a new one. */

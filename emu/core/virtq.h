@@ -9,15 +9,12 @@
 #define EMU_VIRTQ_H
 
 #include "core.h"
+#include "offload.h"
 
 enum {
 	EMU_VIRTQ_SIZE_MIN = 16,
 	EMU_VIRTQ_SIZE_MAX = 1 << 15,     /* virtio 1.x: Queue Size is at most that */
 	EMU_VIRTQ_UMEMS = 3,
-	/* virtio_net_hdr: 10 bytes; VERSION_1 adds num_buffers, whatever else is negotiated. */
-	EMU_VIRTIO_NET_HDR = 10,
-	EMU_VIRTIO_NET_HDR_MAX = 12,
-	EMU_VIRTIO_NET_HDR_NUM_BUFFERS = 10,
 	/* Packets that a queue moves in its turn, and completions that are published at once. */
 	EMU_BURST = 64,
 	/* Descriptors read ahead of their use, a divisor of every queue size. */
@@ -60,7 +57,7 @@ struct emu_virtq_cfg {
 	uint8_t event_mode;
 	bool version_1;
 	bool dirty_enable;
-	uint16_t features;         /* queue_feature_bit_mask_12_3 << 3 | _2_0 */
+	uint16_t features;         /* EMU_FEATURE_* */
 	uint16_t hw_avail, hw_used;
 	uint32_t event_qpn;
 	uint32_t mkey, desc_mkey;

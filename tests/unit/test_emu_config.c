@@ -122,6 +122,8 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "caps=freeze_to_rdy_supported", { "caps", "freeze_to_rdy_supported", "+" } },
 		{ "caps=-no_such_thing", { "caps", "no_such_thing", "no capability" } },
 		{ "caps=+tx_csum:-nope", { "caps", "nope", "no capability" } },
+		{ "caps=+wq_signature", { "caps", "can't do", "wq_signature" } },
+		{ "caps=-dump_fill_mkey:+desc_tunnel_offload_type", { "caps", "can't do", "desc_tu" } },
 		{ "caps=+max_num_virtio_queues", { "max_num_virtio_q", "24 bits", "allowed" } },
 		{ "caps=+", { "caps", "''", "no capability" } },
 	};
@@ -195,7 +197,10 @@ capabilities_say_what_the_device_does(void **state)
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, virtio_queue_type),
 		1 << MLX5_VIRTQ_TYPE_SPLIT);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 1);
-	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 0);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, rx_csum), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tso_ipv4), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tso_ipv6), 1);
 	/* The doorbell area as Linux computes it is where the BAR has it. */
 	emu_dev_doorbell_area(fx->dev, &offset, &length, &var);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, doorbell_bar_offset), offset);
@@ -243,8 +248,9 @@ pages_that_the_device_does_not_have_are_refused(void **state)
 static void
 caps_adds_and_removes_in_either_page(void **state)
 {
-	struct fixture *fx = fixture_new("caps=+tx_csum:-freeze_to_rdy_supported:"
-		"-umem_1_buffer_param_b:+fixed_buffer_size:-null_mkey:-log_max_qp");
+	struct fixture *fx = fixture_new("caps=-tx_csum:-freeze_to_rdy_supported:-rx_csum:"
+		"-umem_1_buffer_param_b:+fixed_buffer_size:-null_mkey:-log_max_qp:+tx_csum:"
+		"+desc_group_mkey_supported");
 	const uint8_t *cap;
 
 	(void)state;
@@ -256,6 +262,7 @@ caps_adds_and_removes_in_either_page(void **state)
 	cap = must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, rx_csum), 0);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, desc_group_mkey_supported), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 0);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, umem_1_buffer_param_b), 0);
 	assert_int_not_equal(PRM_GET(virtio_emulation_cap, cap, umem_1_buffer_param_a), 0);
