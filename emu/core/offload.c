@@ -162,8 +162,8 @@ sums_up(uint64_t acc)
 	return fold(acc) == UINT16_MAX;
 }
 
-/* Addresses and protocol of the pseudo header. The length is added as the sender's TCP or UDP counts
- * it; words of zero add nothing, so that one sum serves IPv4 and IPv6. */
+/* Addresses and protocol of the pseudo header, to which its length is added. Words of zero add
+ * nothing: one sum serves IPv4 and IPv6. */
 static uint64_t
 pseudo_sum(const uint8_t *frame, const struct headers *h)
 {

@@ -45,7 +45,7 @@ enum {
 
 /* A packet on its way out. */
 struct emu_offload {
-	uint8_t *next;             /* the frame to come, without headers if it is a segment; or NULL */
+	uint8_t *next;             /* the frame to come; if it is a segment, its payload; or NULL */
 	uint32_t left;             /* bytes from there on */
 	/* Of a packet that is cut; gso_size 0: it is not. */
 	uint32_t gso_size;
@@ -72,9 +72,9 @@ bool emu_offload_start(struct emu_offload *o, uint16_t features, const uint8_t *
 const uint8_t *emu_offload_next(struct emu_offload *o, uint32_t *len);
 
 /**
- * Fill the virtio header, @p hdr_len zeroed bytes, of a frame that was received whole in one buffer:
- * with rx_csum it says DATA_VALID where the frame is TCP or UDP over IP, no fragment, and all of its
- * checksums are good. NEEDS_CSUM is never given, for a frame from a wire has its checksum.
+ * Fill the virtio header, @p hdr_len zeroed bytes, of a frame that was received into one chain:
+ * with rx_csum it says DATA_VALID where the frame is TCP or UDP over IP, no fragment, and all of
+ * its checksums are good. NEEDS_CSUM is never given, for a frame from a wire has its checksum.
  */
 void emu_offload_rx_hdr(uint16_t features, uint8_t *vnet, uint32_t hdr_len, const uint8_t *frame,
 		uint32_t len);

@@ -41,6 +41,10 @@ PROTOCOL_F_MQ = 1 << 0
 PROTOCOL_F_REPLY_ACK = 1 << 3
 PROTOCOL_F_STATUS = 1 << 16
 
+F_CSUM = 1 << 0
+F_GUEST_CSUM = 1 << 1
+F_HOST_TSO4 = 1 << 11
+F_HOST_TSO6 = 1 << 12
 F_PROTOCOL_FEATURES = 1 << 30
 F_VERSION_1 = 1 << 32
 F_MQ = 1 << 22
@@ -120,8 +124,9 @@ class Ring:
 class Frontend:
     """A vhost-user connection and the guest's memory behind it."""
 
-    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0):
+    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0, features=0):
         self.path, self.pairs, self.timeout = path, pairs, timeout
+        self.more_features = features
         self.mem_bytes = mem_bytes
         self.sock = None
         self.fd = os.memfd_create('guest', os.MFD_CLOEXEC)
@@ -271,6 +276,7 @@ class Frontend:
     def _get_features(self):
         offered = self.get_u64(GET_FEATURES)
         wanted = F_PROTOCOL_FEATURES | F_VERSION_1 | (F_MQ if self.pairs > 1 else 0)
+        wanted |= self.more_features
         if wanted & ~offered:
             raise FrontendError('the device does not offer features 0x%x' % (wanted & ~offered))
         self.features = wanted
@@ -363,12 +369,15 @@ class Frontend:
 
     def send(self, frames, pair=0):
         """Make frames available for sending."""
+        self.send_packets([bytes(NET_HDR_LEN) + frame for frame in frames], pair)
+
+    def send_packets(self, packets, pair=0):
+        """Likewise with a virtio header before each frame."""
         ring = self.rings[2 * pair + 1]
-        for frame in frames:
+        for packet in packets:
             self.reap(pair)
             desc = ring.free.pop(0)
             start = ring.buffer(desc)
-            packet = bytes(NET_HDR_LEN) + frame
             self.mem[start:start + len(packet)] = packet
             ring.push(desc, len(packet), 0)
         ring.ring_doorbell()
@@ -385,26 +394,30 @@ class Frontend:
     def receive(self, count, timeout=10.0):
         """Frames that arrived at any pair, as soon as there are @count of them or the time is up;
         their buffers are given back to the device."""
-        frames = []
+        return [packet[NET_HDR_LEN:] for packet in self.receive_packets(count, timeout)]
+
+    def receive_packets(self, count, timeout=10.0):
+        """Likewise with the virtio header before each frame."""
+        packets = []
         deadline = time.monotonic() + timeout
         while True:
             for ring in self.rings[0::2]:
-                frames += self._receive_ring(ring)
+                packets += self._receive_ring(ring)
             left = deadline - time.monotonic()
-            if len(frames) >= count or left <= 0:
-                return frames
+            if len(packets) >= count or left <= 0:
+                return packets
             self._wait_calls(min(left, 0.1))
 
     def _receive_ring(self, ring):
-        frames = []
+        packets = []
         while (used := ring.pop()) is not None:
             desc, length = used
-            start = ring.buffer(desc) + NET_HDR_LEN
-            frames.append(bytes(self.mem[start:start + length - NET_HDR_LEN]))
+            start = ring.buffer(desc)
+            packets.append(bytes(self.mem[start:start + length]))
             ring.push(desc, BUFFER_LEN, DESC_F_WRITE)
-        if frames:
+        if packets:
             ring.ring_doorbell()
-        return frames
+        return packets
 
     def _wait_calls(self, seconds):
         calls = [ring.call for ring in self.rings[0::2]]

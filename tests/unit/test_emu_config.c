@@ -123,7 +123,7 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "caps=-no_such_thing", { "caps", "no_such_thing", "no capability" } },
 		{ "caps=+tx_csum:-nope", { "caps", "nope", "no capability" } },
 		{ "caps=+wq_signature", { "caps", "can't do", "wq_signature" } },
-		{ "caps=-dump_fill_mkey:+desc_tunnel_offload_type", { "caps", "can't do", "desc_tu" } },
+		{ "caps=-null_mkey:+desc_tunnel_offload_type", { "caps", "can't do", "desc_tu" } },
 		{ "caps=+max_num_virtio_queues", { "max_num_virtio_q", "24 bits", "allowed" } },
 		{ "caps=+", { "caps", "''", "no capability" } },
 	};

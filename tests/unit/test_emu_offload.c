@@ -278,7 +278,8 @@ checksums_of_all_lengths_and_places_are_right(void **state)
 	for (payload = 0; payload < 300; payload++) {
 		for (i = 0; i < 4; i++) {
 			s = (struct shape){ .version = i % 2 == 0 ? 4 : 6, .proto = protos[i / 2],
-				.payload = payload, .vlans = payload % 3, .ip_extra = 8 * (payload % 2) };
+				.payload = payload, .vlans = payload % 3,
+				.ip_extra = 8 * (payload % 2) };
 			check_tx_checksum(&s, payload % 8);
 		}
 	}
@@ -689,7 +690,8 @@ what_has_no_checksum_is_not_vouched_for(void **state)
 	assert_int_equal(rx_flags(ALL), 0);
 
 	/* Too many tags to look behind. */
-	make(&pkt, &(struct shape){ .version = 4, .proto = IPPROTO_UDP, .payload = 40, .vlans = 3 });
+	make(&pkt, &(struct shape){ .version = 4, .proto = IPPROTO_UDP, .payload = 40,
+		.vlans = 3 });
 	complete_checksum(&pkt);
 	assert_int_equal(rx_flags(ALL), 0);
 }
@@ -707,7 +709,8 @@ random_headers_do_no_harm(void **state)
 	srandom(1);
 	for (i = 0; i < 20000; i++) {
 		make(&pkt, &(struct shape){ .version = i % 2 ? 4 : 6, .proto = IPPROTO_TCP,
-			.vlans = i / 2 % 4, .ip_extra = 8 * (i / 8 % 4), .payload = random() % 3000 });
+			.vlans = i / 2 % 4, .ip_extra = 8 * (i / 8 % 4),
+			.payload = random() % 3000 });
 		ask_segments(&pkt, (uint16_t)(random() % 1000));
 		for (j = random() % 4; j > 0; j--)
 			pkt.vnet[random() % VNET] = (uint8_t)random();
