@@ -10,21 +10,6 @@ BUILD_SANITIZED=$ROOT/build-sanitized
 
 say() { echo "test: $*"; }
 
-# A build directory with the given options; one that exists is brought to them.
-build() {
-	local dir=$1 log=$1/build.log
-	shift
-	mkdir -p "$dir"
-	if [ -f "$dir/build.ninja" ]; then
-		meson configure "$dir" -Dwerror=true "$@"
-	else
-		meson setup "$dir" "$ROOT" -Dwerror=true "$@"
-	fi >"$log" 2>&1 && ninja -C "$dir" >>"$log" 2>&1 && return
-	cat "$log" >&2
-	say "can't build $dir"
-	return 1
-}
-
 # Outcomes of a "meson test", each test counted once: "passed failed skipped".
 count() {
 	python3 - "$1" <<-'EOF'
@@ -59,9 +44,8 @@ run() {
 build_and_run() {
 	local dir=$1 options=$2
 	shift 2
-	say "building $(basename "$dir")"
 	# shellcheck disable=SC2086  # options are words
-	if build "$dir" $options; then
+	if usertools/build.sh "$dir" -Dwerror=true $options; then
 		say "running the suites $* in $(basename "$dir")"
 		run "$dir" "$@"
 	else

@@ -60,12 +60,6 @@ quietly() {
 	die "failed: $*"
 }
 
-build() {
-	say "building in build/"
-	[ -f "$BUILD/build.ninja" ] || quietly "$DIR/setup.log" meson setup "$BUILD" "$ROOT"
-	quietly "$DIR/build.log" ninja -C "$BUILD"
-}
-
 # ---- a reset, with registrations dropped and kept ----
 
 bench() {
@@ -168,7 +162,7 @@ packets() {
 
 cd "$ROOT"
 usertools/setup.sh
-build
+usertools/build.sh
 bench off
 bench reset
 table
