@@ -89,15 +89,16 @@ class Replace(BenchCase):
 
 
 class Options(BenchCase):
-    """Other shapes of guest."""
+    """Other shapes of guest, driver and device."""
 
-    def run_one(self, pairs=2, iterations=3, mem=MEM, **options):
-        data, result = self.bench('reset', devargs={'persist': 'reset'}, mem=mem, queues=pairs,
+    def run_one(self, pairs=2, iterations=3, mem=MEM, devargs=None, **options):
+        data, result = self.bench('reset', devargs=devargs, mem=mem, queues=pairs,
                                   iterations=iterations, **options)
         self.assert_json(data, 'reset', pairs, iterations, mem)
         self.assert_traffic(data)
         self.assertEqual(data['pinned_bytes'], 0)
         self.assert_clean(result)
+        return result
 
     def test_regions(self):
         for regions in (1, 3, 8):
@@ -117,6 +118,20 @@ class Options(BenchCase):
 
     def test_enable_late(self):
         self.run_one(enable_late=True)
+
+    def test_mr_backend(self):
+        verbs, devx = (self.run_one(devargs={'mr_backend': backend}) for backend in ('verbs', 'devx'))
+        # With DevX a region is a umem of the driver's.
+        self.assertGreater(devx.count('CREATE_UMEM'), verbs.count('CREATE_UMEM'))
+
+    def test_queues_made_anew(self):
+        """By argument, and on a card that can't do otherwise."""
+        reused = self.run_one()
+        asked = self.run_one(devargs={'reuse_queues': '0'})
+        forced = self.run_one(devices=['caps=-freeze_to_rdy_supported'])
+        for result in (asked, forced):
+            self.assertGreater(result.count('CREATE_GENERAL_OBJECT'),
+                               reused.count('CREATE_GENERAL_OBJECT'))
 
 
 class Shows(BenchCase):

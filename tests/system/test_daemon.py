@@ -118,6 +118,21 @@ class Sockets(harness.Case):
             front.close()
         self.assert_clean(daemon.stop())
 
+    def test_reset_owner(self):
+        """The other message that resets a device, and a start on the same connection."""
+        daemon = harness.Daemon(self)
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        front.stop()
+        front.command(vhost_user.RESET_OWNER)
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        front.close()
+        self.assert_clean(daemon.stop())
+
     def test_client_mode(self):
         """The daemon connects to a socket of ours, and again after we left."""
         path = str(self.dir / 'sock0')

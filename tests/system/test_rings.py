@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Disabling a ring (ethtool -L in the guest) is no reset: its indices survive."""
+"""What happens to a running guest without a reset: rings that are disabled (ethtool -L) and enabled, and
+memory that comes and goes. Indices survive, and no frame is lost."""
+import os
 import threading
 
 import harness
 import vhost_user
 
 
-class RingState(harness.Case):
+class Running(harness.Case):
+    """A guest with two queue pairs."""
+
     def setUp(self):
         super().setUp()
         self.daemon = harness.Daemon(self)
@@ -20,6 +24,8 @@ class RingState(harness.Case):
         self.assert_clean(result)
         return result
 
+
+class RingState(Running):
     def enable_pair(self, pair, on):
         for index in (2 * pair, 2 * pair + 1):
             self.front.enable(index, on)
@@ -75,6 +81,29 @@ class RingState(harness.Case):
         self.assertEqual(set(outcome), {(0, 0)})
         self.assertEqual(vhost_user.ping_pong(front, 64, 1, 1 << 32), (0, 0))
         self.finish()
+
+
+class MemoryTable(Running):
+    """A DIMM is plugged in and out: the vhost library closes and configures the device meanwhile."""
+
+    DIMM = 16 << 20
+
+    def test_hotplug(self):
+        front = self.front
+        dimm = os.memfd_create('dimm', os.MFD_CLOEXEC)
+        self.addCleanup(os.close, dimm)
+        os.ftruncate(dimm, self.DIMM)
+        rounds, count = 4, 40
+        for number in range(rounds):
+            front.set_mem_table([(dimm, self.DIMM)] if number % 2 == 0 else [])
+            for pair in range(2):
+                self.assertEqual(vhost_user.ping_pong(front, count, pair), (0, 0), number)
+        bases = front.stop()
+        self.assertEqual(bases[1::2], [rounds * count] * 2)
+        result = self.finish()
+        # The guest's own memory was pinned once, and each time the DIMM alone.
+        self.assertLess(result.report['pins']['bytes_total'],
+                        front.mem_bytes + rounds // 2 * self.DIMM + (2 << 20))
 
 
 if __name__ == '__main__':

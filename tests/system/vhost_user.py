@@ -297,9 +297,14 @@ class Frontend:
         if self.protocol_features & PROTOCOL_F_STATUS:
             self.set_u64(SET_STATUS, status)
 
-    def set_mem_table(self):
-        region = struct.pack('<QQQQ', GPA, self.mem_bytes, self.hva, 0)
-        self.command(SET_MEM_TABLE, struct.pack('<II', 1, 0) + region, [self.fd])
+    def set_mem_table(self, dimms=()):
+        """Memory as it is, and files of @dimms (fd, bytes) behind it at ascending addresses."""
+        regions, fds, address = b'', [], 0
+        for fd, length in [(self.fd, self.mem_bytes), *dimms]:
+            regions += struct.pack('<QQQQ', GPA + address, length, self.hva + address, 0)
+            fds.append(fd)
+            address += length
+        self.command(SET_MEM_TABLE, struct.pack('<II', len(fds), 0) + regions, fds)
 
     def _set_vring_addr(self, ring):
         self.command(SET_VRING_ADDR, struct.pack(
