@@ -114,6 +114,8 @@ void emu_pins_add(int64_t bytes, uint64_t ns);
 void emu_report_print(FILE *out);
 /** Open the command trace. Returns 0 or a negative errno. */
 int emu_trace_open(const char *path);
+/** Write a mark into an open trace: what follows belongs to this phase of the program. */
+void emu_trace_mark(const char *phase);
 /** Add a failure "OPCODE:N[:STATUS]". Returns 0 or -EINVAL with one line in @p err. */
 int emu_fail_add(const char *spec, char *err, size_t errlen);
 

@@ -4,7 +4,7 @@
  * them, so that command streams of two drivers can be compared with diff.
  *
  * A command is traced after it is done and before its caller goes on: commands that depend on each
- * other stand in their order.
+ * other stand in their order. Lines that start with '#' are marks of the program's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -70,5 +70,16 @@ emu_trace_cmd(struct emu_dev *dev, const struct emu_cmd *c, uint8_t status, uint
 	prm_hexdump(f, c->out, c->outlen);
 	/* A program that crashes leaves its last command behind. */
 	fflush(f);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+emu_trace_mark(const char *phase)
+{
+	if (trace == NULL)
+		return;
+	pthread_mutex_lock(&lock);
+	fprintf(trace, "# phase %.*s\n", (int)strcspn(phase, "\n"), phase);
+	fflush(trace);
 	pthread_mutex_unlock(&lock);
 }

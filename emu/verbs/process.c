@@ -287,3 +287,12 @@ mlx5_emu_counters_json(void)
 	pthread_setspecific(json_key, text);
 	return text;
 }
+
+void mlx5_emu_trace_mark(const char *phase);
+
+/** Commands from here on belong to this phase: a line of the trace, if there is one. */
+void
+mlx5_emu_trace_mark(const char *phase)
+{
+	emu_trace_mark(phase);
+}

@@ -506,9 +506,11 @@ trace_has_a_line_and_two_dumps_a_command(void **state)
 	char *line;
 
 	assert_true(fd >= 0);
+	emu_trace_mark("before");
 	assert_int_equal(emu_trace_open("/nonexistent/trace"), -ENOENT);
 	assert_int_equal(emu_trace_open(path), 0);
 	pd = must_alloc_pd(fx, 0);
+	emu_trace_mark("close\nand more");
 	assert_int_equal(destroy(fx, MLX5_CMD_OP_DEALLOC_PD, 0, pd + 1), MLX5_CMD_STAT_BAD_RES_ERR);
 	len = read(fd, text, sizeof(text) - 1);
 	assert_true(len > 0);
@@ -520,10 +522,13 @@ trace_has_a_line_and_two_dumps_a_command(void **state)
 	assert_non_null(strstr(text, "08000000 00000000 00000000 00000000\n"));
 	assert_non_null(strstr(text, "output 16 bytes\n"));
 	assert_non_null(strstr(text, "00000000 00000000 00000001 00000000\n"));
+	assert_null(strstr(text, "before"));
 	line = strstr(text, "mlx5_0 DEALLOC_PD uid 0 status BAD_RES_ERR(0x5) "
 		"syndrome 0x8010002 ns ");
 	assert_non_null(line);
 	assert_non_null(strstr(line, " out: status=0x5 syndrome=0x8010002\n"));
+	/* A mark is a line of its own, before what follows it. */
+	assert_non_null(strstr(text, "\n# phase close\nmlx5_0 DEALLOC_PD"));
 	close(fd);
 	unlink(path);
 }
