@@ -135,6 +135,14 @@ account_stopped(struct account *a, uint64_t stop_ns)
 }
 
 void
+account_forget(struct account *a)
+{
+	for (; a->oldest < a->next_seq; a->oldest++)
+		entry(a, a->oldest)->state = ACCOUNT_NONE;
+	a->outstanding = 0;
+}
+
+void
 account_back(struct account *a, uint64_t now_ns)
 {
 	a->blackout = false;

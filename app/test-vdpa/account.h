@@ -101,6 +101,8 @@ void account_expire(struct account *a, uint64_t now_ns, uint64_t limit_ns);
  * A blackout has begun.
  */
 void account_stopped(struct account *a, uint64_t stop_ns);
+/** Frames under way come back no more, and that is no loss: drop them from the ledger. */
+void account_forget(struct account *a);
 /** The blackout is over: the guest has seen a frame. */
 void account_back(struct account *a, uint64_t now_ns);
 

@@ -17,17 +17,23 @@
 #include "stats.h"
 
 struct bench;
+struct bench_result;
+struct rig;
 
-/* A benchmark: what it does around the resets that all of them share. */
+/* A benchmark: a run of its own, or what it does around the resets that the others share. */
 struct bench_kind {
 	const char *name;
-	/* Get what the next reset brings, under traffic. Returns 0, or a negative errno with a
-	 * line in the result. May be NULL, like the next one. */
+	/* The whole run on an open rig. Returns 0, or a negative errno with a line in rig->err. */
+	int (*run)(struct rig *rig, struct bench_result *res);
+	/* Get what the next reset brings, under traffic. Returns like run(). May be NULL, like the
+	 * next one. */
 	int (*prepare)(struct bench *b, uint32_t iteration);
 	/* Traffic flows again: deal with what the reset left. */
 	void (*retire)(struct bench *b);
 	/* The memory is another one afterwards: the old is withdrawn, and watched. */
 	bool withdraws;
+	/* Plain packets (net.h): speed is what counts. */
+	bool plain;
 };
 
 struct bench_result {
@@ -37,6 +43,9 @@ struct bench_result {
 	struct series commands_close, commands_conf, commands_background;
 	struct series pinned_bytes;
 	uint64_t dma_faults;
+	bool measured;			/* the next three are */
+	bool one_way;			/* the wire brings nothing back */
+	double tx_mpps, rx_mpps;	/* as the guest saw it, own packets and others' */
 	struct account_totals packets;
 	char failed[288];		/* why the run ended early; empty: it did not */
 };

@@ -52,6 +52,12 @@ frame_len(const struct frame_id *id)
 	return FRAME_MIN + (frame_seed(id) >> 32) % (FRAME_MAX - FRAME_MIN + 1);
 }
 
+static uint16_t
+sent_len(const struct frame_id *id, const struct frame_addr *addr)
+{
+	return addr->small ? FRAME_MIN : frame_len(id);
+}
+
 static uint32_t
 stamp_check(const struct stamp *s)
 {
@@ -111,7 +117,7 @@ fill_pattern(uint8_t *p, uint32_t len, uint64_t seed)
 uint16_t
 frame_build(uint8_t *buf, const struct frame_id *id, const struct frame_addr *addr)
 {
-	uint16_t len = frame_len(id);
+	uint16_t len = sent_len(id, addr);
 	uint16_t ip_len = len - sizeof(struct ethhdr);
 	uint16_t udp_len = ip_len - sizeof(struct iphdr);
 	struct frame_hdr h = {
@@ -138,8 +144,12 @@ frame_build(uint8_t *buf, const struct frame_id *id, const struct frame_addr *ad
 static bool
 is_foreign(const uint8_t *buf, uint32_t len, const struct frame_addr *addr)
 {
-	return len >= sizeof(struct ethhdr) && (buf[0] & 1) != 0 &&
-		memcmp(buf + ETH_ALEN, addr->src, ETH_ALEN) != 0;
+	static const uint8_t nobody[ETH_ALEN];
+	const uint8_t *src = buf + ETH_ALEN;
+
+	if (len < sizeof(struct ethhdr) || memcmp(src, addr->src, ETH_ALEN) == 0)
+		return false;
+	return (buf[0] & 1) != 0 || (addr->shared && memcmp(src, nobody, ETH_ALEN) != 0);
 }
 
 enum frame_verdict
@@ -157,7 +167,7 @@ frame_check(const uint8_t *buf, uint32_t len, const struct frame_addr *addr, str
 		return FRAME_CORRUPT;
 	id->seq = h.stamp.seq;
 	id->queue = h.stamp.queue;
-	if (len != frame_len(id) || frame_build(expected, id, addr) != len ||
+	if (len != sent_len(id, addr) || frame_build(expected, id, addr) != len ||
 			memcmp(buf, expected, len) != 0)
 		return FRAME_CORRUPT_KNOWN;
 	return FRAME_GOOD;

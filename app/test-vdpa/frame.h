@@ -10,6 +10,7 @@
 #ifndef TEST_VDPA_FRAME_H
 #define TEST_VDPA_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define FRAME_MIN 64
@@ -19,6 +20,10 @@
 struct frame_addr {
 	uint8_t src[6];
 	uint8_t dst[6];
+	/* All frames have the smallest length instead of one each. */
+	bool small;
+	/* The wire has other senders: a frame from another source address is foreign. */
+	bool shared;
 };
 
 struct frame_id {
@@ -30,13 +35,13 @@ enum frame_verdict {
 	FRAME_GOOD,
 	FRAME_CORRUPT,		/* unrecognisable: nobody knows which frame it was */
 	FRAME_CORRUPT_KNOWN,	/* the stamp is whole and names the frame, the rest is not */
-	FRAME_FOREIGN,		/* a multicast that we never send: other traffic on a shared wire */
+	FRAME_FOREIGN,		/* other traffic: a multicast that we never send, or see shared */
 };
 
 /** Flow of a frame, 0 to FRAME_FLOWS - 1. */
 unsigned int frame_flow(uint64_t seq);
 
-/** Length of a frame, FRAME_MIN to FRAME_MAX. */
+/** Length of a frame that is not small, FRAME_MIN to FRAME_MAX. */
 uint16_t frame_len(const struct frame_id *id);
 
 /** Build a frame at @p buf (room for FRAME_MAX). Returns its length. */

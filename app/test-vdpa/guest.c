@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,36 @@
 
 #define IDLE_NS CLOCK_MS		/* longest sleep of a running guest */
 #define TIMER_SLACK_NS 1000ul		/* the kernel's default of 50 us would be half a tick */
+#define NO_REST_NS 1			/* what turn() returns for "go on at once" */
+#define IDLE_LOOKS 256			/* flat out: looks without work before a nap */
+#define NAP_NS (20 * CLOCK_US)
 #define CREDIT_NS (2 * CLOCK_MS)	/* a guest that was held up catches up this much, no more */
+
+/*
+ * The thread that runs flat out releases the lock for moments only: it lets others go first, who
+ * would else wait for a chance hit.
+ */
+static void
+lock(struct guest *g)
+{
+	__atomic_add_fetch(&g->waiting, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&g->lock);
+	__atomic_sub_fetch(&g->waiting, 1, __ATOMIC_RELAXED);
+}
+
+static void
+lock_politely(struct guest *g)
+{
+	while (__atomic_load_n(&g->waiting, __ATOMIC_RELAXED) > 0)
+		sched_yield();
+	pthread_mutex_lock(&g->lock);
+}
+
+static void
+unlock(struct guest *g)
+{
+	pthread_mutex_unlock(&g->lock);
+}
 
 /* ---- the guest's thread ---- */
 
@@ -40,31 +70,47 @@ give_credit(struct guest *g, uint64_t now_ns)
 		g->credit = most;
 }
 
+static unsigned int
+send_some(struct guest *g, uint64_t now_ns)
+{
+	unsigned int sent;
+
+	if (g->flat_out)
+		return g->drain ? 0 : net_tx(&g->net, UINT_MAX);
+	give_credit(g, now_ns);
+	if (g->credit < 1 || g->drain)
+		return 0;
+	sent = net_tx(&g->net, g->credit);
+	g->credit -= sent;
+	return sent;
+}
+
 /* One look at the rings. Returns 0 or -EIO. */
 static int
 tick(struct guest *g)
 {
 	uint64_t now_ns = clock_ns();
-	int ret = net_rx(&g->net, now_ns);
+	int seen = net_rx(&g->net, now_ns), ret;
 
-	if (ret < 0)
-		return ret;
-	if (ret > 0)
+	if (seen < 0)
+		return seen;
+	if (seen > 0)
 		note_rx(g, now_ns);
 	ret = net_reap(&g->net, now_ns);
 	if (ret < 0)
 		return ret;
-	give_credit(g, now_ns);
-	if (g->credit >= 1 && !g->drain)
-		g->credit -= net_tx(&g->net, g->credit);
+	g->idle = send_some(g, now_ns) + seen > 0 ? 0 : g->idle + 1;
 	return 0;
 }
 
 static uint64_t
 time_to_sleep(const struct guest *g)
 {
-	uint64_t ns = g->credit >= 1 ? 0 : (1 - g->credit) * CLOCK_S / g->pps;
+	uint64_t ns;
 
+	if (g->flat_out)
+		return g->idle < IDLE_LOOKS ? NO_REST_NS : NAP_NS;
+	ns = g->credit >= 1 ? 0 : (1 - g->credit) * CLOCK_S / g->pps;
 	if (ns < GUEST_TICK_NS || net_outstanding(&g->net) > 0)
 		return GUEST_TICK_NS;
 	return ns < IDLE_NS ? ns : IDLE_NS;
@@ -77,7 +123,7 @@ turn(struct guest *g, struct pollfd *fds)
 	uint64_t ns = 0;
 	uint16_t i;
 
-	pthread_mutex_lock(&g->lock);
+	lock_politely(g);
 	if (g->want == GUEST_RUNNING && !g->broken) {
 		if (g->last_ns == 0) {
 			g->last_ns = clock_ns();
@@ -92,7 +138,7 @@ turn(struct guest *g, struct pollfd *fds)
 			fds[i] = (struct pollfd){ .fd = g->net.pair[i].rx.call_fd,
 				.events = POLLIN };
 	}
-	pthread_mutex_unlock(&g->lock);
+	unlock(g);
 	return ns;
 }
 
@@ -101,6 +147,8 @@ rest(const struct guest *g, uint64_t ns, struct pollfd *fds)
 {
 	struct timespec ts = { .tv_sec = 0, .tv_nsec = ns };
 
+	if (ns == NO_REST_NS)
+		return;
 	if (g->net.cfg.interrupts)
 		ppoll(fds, g->net.cfg.pairs, &ts, NULL);
 	else
@@ -112,9 +160,9 @@ gone(struct guest *g)
 {
 	bool yes;
 
-	pthread_mutex_lock(&g->lock);
+	lock_politely(g);
 	yes = g->want == GUEST_GONE;
-	pthread_mutex_unlock(&g->lock);
+	unlock(g);
 	return yes;
 }
 
@@ -211,11 +259,11 @@ set_want(struct guest *g, enum guest_want want)
 {
 	uint64_t one = 1;
 
-	pthread_mutex_lock(&g->lock);
+	lock(g);
 	g->want = want;
 	g->last_ns = 0;
 	g->drain = false;
-	pthread_mutex_unlock(&g->lock);
+	unlock(g);
 	if (write(g->ctl_fd, &one, sizeof(one)) < 0)
 		return;		/* EAGAIN: it will not miss the wakes before */
 }
@@ -253,15 +301,32 @@ guest_drain(struct guest *g, uint64_t timeout_ns)
 	uint32_t left;
 
 	do {
-		pthread_mutex_lock(&g->lock);
+		lock(g);
 		g->drain = true;
 		left = net_outstanding(&g->net);
-		pthread_mutex_unlock(&g->lock);
+		unlock(g);
 		if (left == 0)
 			return true;
 		clock_sleep_ns(GUEST_TICK_NS);
 	} while (clock_ns() < end && !guest_broken(g));
 	return false;
+}
+
+void
+guest_set_flat_out(struct guest *g, bool on)
+{
+	lock(g);
+	g->flat_out = on;
+	g->idle = 0;
+	unlock(g);
+}
+
+void
+guest_go_one_way(struct guest *g)
+{
+	lock(g);
+	net_go_one_way(&g->net);
+	unlock(g);
 }
 
 void

@@ -4,7 +4,8 @@
  *
  * It sends pps frames a second, in bursts, and looks at its rings at least every GUEST_TICK_NS
  * while frames are on their way; in between it sleeps, since cores may be few. That tick is the
- * resolution of every time it reports.
+ * resolution of every time it reports. Flat out it neither paces nor sleeps, but for naps when
+ * there has been nothing to do for a while.
  *
  * Paused, the caller may use guest->net; running, it is the thread's, which works on it under
  * guest->lock. All functions are for the thread that created the guest.
@@ -31,6 +32,9 @@ struct guest {
 	pthread_mutex_t lock;		/* net, want, drain and the pace */
 	enum guest_want want;
 	bool drain;			/* send nothing new */
+	bool flat_out;
+	unsigned int idle;		/* flat out: looks in a row that found nothing to do */
+	unsigned int waiting;		/* atomic: somebody wants the lock */
 	bool broken;			/* atomic: net.fault says why; the thread rests */
 	uint64_t first_rx_ns;		/* atomic: since guest_resume(), 0: nothing yet */
 	uint64_t last_rx_ns;		/* atomic */
@@ -59,6 +63,11 @@ void guest_pause(struct guest *g);
 
 /** Send nothing new and wait up to @p timeout_ns for what is on its way: did all come back? */
 bool guest_drain(struct guest *g, uint64_t timeout_ns);
+
+/** Send and receive as fast as it goes, or at the pace again. */
+void guest_set_flat_out(struct guest *g, bool on);
+/** net_go_one_way(), while it runs. */
+void guest_go_one_way(struct guest *g);
 
 /** Pairs that may send from now on: the first @p pairs. */
 void guest_set_active(struct guest *g, uint16_t pairs);

@@ -11,6 +11,7 @@
 #include "net.h"
 
 #define TX_BURST 32u			/* frames a pair sends before it is another's turn */
+#define PLAIN_SEGS 2u			/* of a plain packet at most: its header and the rest */
 #define TABLE_OFF (LAYOUT_BUF_BYTES - RING_MAX_SEGS * sizeof(struct vring_desc))
 #define RX_CHAINED 8u			/* every 8th receive buffer is a chain of two */
 #define RX_SPLIT 256u			/* where half of them are cut; others behind the header */
@@ -29,6 +30,8 @@ static const uint8_t peer_mac[6] = { 0x02, 0x76, 0x64, 0x70, 0x61, 0x02 };
 uint16_t
 net_rx_bufs(const struct net_cfg *cfg)
 {
+	if (cfg->plain)
+		return cfg->queue_size;
 	/* The eighth part that is left holds the second descriptors of the chains. */
 	return cfg->queue_size - cfg->queue_size / RX_CHAINED;
 }
@@ -36,7 +39,7 @@ net_rx_bufs(const struct net_cfg *cfg)
 uint16_t
 net_tx_slots(const struct net_cfg *cfg)
 {
-	return cfg->queue_size / RING_MAX_SEGS;
+	return cfg->queue_size / (cfg->plain ? PLAIN_SEGS : RING_MAX_SEGS);
 }
 
 uint32_t
@@ -57,27 +60,19 @@ format(const struct net_cfg *cfg)
 	return cfg->packed ? &ring_packed : &ring_split;
 }
 
+/* Receive buffers of a pair, and its send slots behind them. */
+static unsigned int
+pair_bufs(const struct net_cfg *cfg)
+{
+	return net_rx_bufs(cfg) + (unsigned int)net_tx_slots(cfg);
+}
+
 void
 net_layout(const struct net_cfg *cfg, struct layout_cfg *lc)
 {
 	lc->rings = 2u * cfg->pairs;
 	lc->ring_bytes = ring_bytes(format(cfg), cfg->queue_size);
-	lc->bufs = cfg->pairs * (net_rx_bufs(cfg) + (unsigned int)net_tx_slots(cfg));
-}
-
-/* Guest address of a receive buffer or, behind those, of a send slot of a pair. */
-static uint64_t
-buf_gpa(const struct net *n, const struct net_pair *p, unsigned int buf)
-{
-	unsigned int per_pair = net_rx_bufs(&n->cfg) + net_tx_slots(&n->cfg);
-
-	return layout_buf_gpa(n->layout, (p - n->pair) * per_pair + buf);
-}
-
-static uint64_t
-slot_gpa(const struct net *n, const struct net_pair *p, unsigned int slot)
-{
-	return buf_gpa(n, p, net_rx_bufs(&n->cfg) + slot);
+	lc->bufs = cfg->pairs * pair_bufs(cfg);
 }
 
 /* ---- life ---- */
@@ -86,13 +81,19 @@ static int
 pair_init(struct net *n, struct net_pair *p, uint16_t index)
 {
 	const struct net_cfg *cfg = &n->cfg;
+	unsigned int bufs = pair_bufs(cfg), b;
 	int ret;
 
 	p->rx_repost = calloc(net_rx_bufs(cfg), sizeof(*p->rx_repost));
 	p->tx_free = calloc(net_tx_slots(cfg), sizeof(*p->tx_free));
 	p->tx_seq = calloc(net_tx_slots(cfg), sizeof(*p->tx_seq));
-	if (p->rx_repost == NULL || p->tx_free == NULL || p->tx_seq == NULL)
+	p->gpa = calloc(bufs, sizeof(*p->gpa));
+	p->ptr = calloc(bufs, sizeof(*p->ptr));
+	if (p->rx_repost == NULL || p->tx_free == NULL || p->tx_seq == NULL || p->gpa == NULL ||
+			p->ptr == NULL)
 		return -ENOMEM;
+	for (b = 0; b < bufs; b++)
+		p->gpa[b] = layout_buf_gpa(n->layout, index * bufs + b);
 	ret = account_init(&p->account, &n->totals);
 	if (ret == 0)
 		ret = ring_init(&p->rx, format(cfg), 2 * index, cfg->queue_size);
@@ -110,6 +111,7 @@ net_init(struct net *n, const struct net_cfg *cfg, const struct layout *layout)
 	*n = (struct net){ .cfg = *cfg, .layout = layout, .active = cfg->pairs, .blackout = true };
 	memcpy(n->addr.src, guest_mac, sizeof(guest_mac));
 	memcpy(n->addr.dst, peer_mac, sizeof(peer_mac));
+	n->addr.small = n->addr.shared = cfg->plain;
 	n->pair = calloc(cfg->pairs, sizeof(*n->pair));
 	if (n->pair == NULL)
 		return -ENOMEM;
@@ -134,6 +136,8 @@ net_fini(struct net *n)
 		ring_fini(&p->tx);
 		ring_fini(&p->rx);
 		account_fini(&p->account);
+		free(p->ptr);
+		free(p->gpa);
 		free(p->tx_seq);
 		free(p->tx_free);
 		free(p->rx_repost);
@@ -149,8 +153,7 @@ net_prepare_mem(const struct net *n, const struct mem *mem)
 
 	for (i = 0; i < n->cfg.pairs; i++)
 		for (b = 0; b < net_rx_bufs(&n->cfg); b++)
-			memset(mem_ptr(mem, buf_gpa(n, &n->pair[i], b)), NET_POISON,
-					NET_POISON_HEAD);
+			memset(mem_ptr(mem, n->pair[i].gpa[b]), NET_POISON, NET_POISON_HEAD);
 }
 
 uint64_t
@@ -161,7 +164,7 @@ net_changed_rx_bufs(const struct net *n, const struct mem *mem)
 
 	for (i = 0; i < n->cfg.pairs; i++) {
 		for (b = 0; b < net_rx_bufs(&n->cfg); b++) {
-			const uint8_t *p = mem_ptr(mem, buf_gpa(n, &n->pair[i], b));
+			const uint8_t *p = mem_ptr(mem, n->pair[i].gpa[b]);
 
 			for (k = 0; k < NET_POISON_HEAD && p[k] == NET_POISON; k++)
 				;
@@ -174,9 +177,13 @@ net_changed_rx_bufs(const struct net *n, const struct mem *mem)
 void
 net_bind(struct net *n, const struct mem *mem)
 {
-	unsigned int vq;
+	unsigned int vq, b;
+	uint16_t i;
 
 	n->mem = mem;
+	for (i = 0; i < n->cfg.pairs; i++)
+		for (b = 0; b < pair_bufs(&n->cfg); b++)
+			n->pair[i].ptr[b] = mem_ptr(mem, n->pair[i].gpa[b]);
 	for (vq = 0; vq < 2u * n->cfg.pairs; vq++) {
 		uint64_t gpa = layout_ring_gpa(n->layout, vq);
 
@@ -204,14 +211,14 @@ kick(const struct ring *r)
 static void
 rx_post(struct net *n, struct net_pair *p, uint16_t buf)
 {
-	uint64_t gpa = buf_gpa(n, p, buf);
+	uint64_t gpa = p->gpa[buf];
 	bool at_header = buf % (2 * RX_CHAINED) == RX_CHAINED - 1 || n->cfg.packed;
 	uint32_t first = at_header ? n->hdr_len : RX_SPLIT;
 	struct ring_seg seg[2] = {
 		{ .gpa = gpa, .len = LAYOUT_BUF_BYTES, .device_writes = true },
 	};
 
-	if (buf % RX_CHAINED == RX_CHAINED - 1) {
+	if (buf % RX_CHAINED == RX_CHAINED - 1 && !n->cfg.plain) {
 		seg[0].len = first;
 		seg[1] = (struct ring_seg){ .gpa = gpa + first, .len = LAYOUT_BUF_BYTES - first,
 			.device_writes = true };
@@ -247,14 +254,16 @@ rx_verify(struct net *n, const uint8_t *buf, uint32_t len)
 	if (len >= n->hdr_len && len <= LAYOUT_BUF_BYTES)
 		verdict = frame_check(buf + n->hdr_len, len - n->hdr_len, &n->addr, &id);
 	if (verdict == FRAME_FOREIGN) {
-		account_add(&n->totals.foreign, 1);
+		account_add(header_good(buf) ? &n->totals.foreign : &n->totals.corrupt, 1);
 	} else if (verdict == FRAME_CORRUPT || id.queue >= n->cfg.pairs) {
 		account_add(&n->totals.corrupt, 1);
 	} else {
 		struct net_pair *from = &n->pair[id.queue];
+		bool good = verdict == FRAME_GOOD && header_good(buf);
 
-		if (account_arrived(&from->account, id.seq,
-				verdict == FRAME_GOOD && header_good(buf)))
+		if (n->one_way)		/* nobody knows whether it was sent */
+			account_add(good ? &n->totals.received : &n->totals.corrupt, 1);
+		else if (account_arrived(&from->account, id.seq, good))
 			__atomic_store_n(&from->alive, true, __ATOMIC_RELAXED);
 	}
 }
@@ -275,13 +284,14 @@ rx_ring(struct net *n, struct net_pair *p)
 	int seen = 0, ret;
 
 	while ((ret = p->rx.ops->used(&p->rx, &buf, &len)) > 0) {
-		uint8_t *data = mem_ptr(n->mem, buf_gpa(n, p, buf));
+		uint8_t *data = p->ptr[buf];
 
 		rx_verify(n, data, len);
 		memset(data, NET_POISON, NET_POISON_HEAD);
 		p->rx_repost[p->rx_nrepost++] = buf;
 		seen++;
 	}
+	account_add(&n->seen, seen);
 	return ret < 0 ? broken(n, &p->rx) : seen;
 }
 
@@ -338,11 +348,11 @@ tx_shape(const struct net *n, uint64_t noise, uint64_t gpa, uint32_t len, struct
 	uint32_t at = 0;
 
 	/* Half of them in one piece, the rest evenly in 1 to 4. */
-	if (noise & (1u << 8))
+	if (n->cfg.plain || (noise & (1u << 8)))
 		segs = 1;
 	if (segs == 1 && !n->any_layout)
 		segs = 2;
-	*indirect = n->indirect && (noise >> 9) % 4 == 0;
+	*indirect = n->indirect && !n->cfg.plain && (noise >> 9) % 4 == 0;
 	for (i = 0; i < segs; i++) {
 		uint32_t left = len - at, piece = left;
 
@@ -361,8 +371,8 @@ tx_one(struct net *n, struct net_pair *p)
 	struct frame_id id = { .seq = account_next(&p->account), .queue = p - n->pair };
 	uint64_t noise = mix64(~id.seq - ((uint64_t)id.queue << 40));
 	uint16_t slot = p->tx_free[--p->tx_nfree];
-	uint64_t gpa = slot_gpa(n, p, slot);
-	uint8_t *buf = mem_ptr(n->mem, gpa);
+	uint64_t gpa = p->gpa[net_rx_bufs(&n->cfg) + slot];
+	uint8_t *buf = p->ptr[net_rx_bufs(&n->cfg) + slot];
 	struct ring_table table = { .ptr = buf + TABLE_OFF, .gpa = gpa + TABLE_OFF };
 	struct ring_seg seg[RING_MAX_SEGS];
 	unsigned int segs;
@@ -374,19 +384,34 @@ tx_one(struct net *n, struct net_pair *p)
 	segs = tx_shape(n, noise, gpa, n->hdr_len + len, seg, &indirect);
 	p->tx.ops->add(&p->tx, slot, seg, segs, indirect ? &table : NULL);
 	p->tx_seq[slot] = id.seq;
-	account_sent(&p->account);
+	if (n->one_way) {
+		p->account.next_seq++;
+		account_add(&n->totals.sent, 1);
+	} else {
+		account_sent(&p->account);
+	}
+}
+
+/* Frames that may be sent now. */
+static uint32_t
+room(const struct net *n)
+{
+	uint32_t limit = net_max_outstanding(&n->cfg), outstanding;
+
+	if (n->one_way)
+		return UINT32_MAX;
+	outstanding = net_outstanding(n);
+	return outstanding < limit ? limit - outstanding : 0;
 }
 
 unsigned int
 net_tx(struct net *n, unsigned int max)
 {
 	uint16_t active = __atomic_load_n(&n->active, __ATOMIC_ACQUIRE), i;
-	uint32_t outstanding = net_outstanding(n);
-	uint32_t limit = net_max_outstanding(&n->cfg);
 	unsigned int sent = 0;
 
-	if (max > limit - (outstanding < limit ? outstanding : limit))
-		max = limit - (outstanding < limit ? outstanding : limit);
+	if (max > room(n))
+		max = room(n);
 	for (i = 0; i < active && sent < max; i++) {
 		struct net_pair *p = &n->pair[n->next_tx % active];
 		unsigned int burst = 0;
@@ -403,14 +428,18 @@ net_tx(struct net *n, unsigned int max)
 static int
 reap_ring(struct net *n, struct net_pair *p, uint64_t now_ns)
 {
+	uint64_t taken = 0;
 	uint32_t len;
 	uint16_t slot;
 	int ret;
 
 	while ((ret = p->tx.ops->used(&p->tx, &slot, &len)) > 0) {
-		account_taken(&p->account, p->tx_seq[slot], now_ns);
+		if (!n->one_way)
+			account_taken(&p->account, p->tx_seq[slot], now_ns);
 		p->tx_free[p->tx_nfree++] = slot;
+		taken++;
 	}
+	account_add(&p->taken, taken);
 	return ret < 0 ? broken(n, &p->tx) : 0;
 }
 
@@ -437,8 +466,20 @@ net_outstanding(const struct net *n)
 	uint16_t i;
 
 	for (i = 0; i < n->cfg.pairs; i++)
-		sum += n->pair[i].account.outstanding;
+		sum += n->one_way ? (uint32_t)net_tx_slots(&n->cfg) - n->pair[i].tx_nfree :
+			n->pair[i].account.outstanding;
 	return sum;
+}
+
+void
+net_go_one_way(struct net *n)
+{
+	uint16_t i;
+
+	n->one_way = true;
+	for (i = 0; i < n->cfg.pairs; i++)
+		account_forget(&n->pair[i].account);
+	n->totals.lost = n->totals.in_blackout = 0;
 }
 
 /* ---- resets ---- */
@@ -489,6 +530,8 @@ net_stop(struct net *n, uint64_t stop_ns)
 {
 	uint16_t i;
 
+	/* First: what overtakes a frame from now on is no sign of a loss before the stop. */
+	net_settle(n, stop_ns);
 	for (i = 0; i < n->cfg.pairs; i++) {
 		int ret = rx_ring(n, &n->pair[i]);
 
@@ -497,7 +540,6 @@ net_stop(struct net *n, uint64_t stop_ns)
 		if (ret < 0)
 			return ret;
 	}
-	net_settle(n, stop_ns);
 	return 0;
 }
 

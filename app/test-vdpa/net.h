@@ -10,6 +10,13 @@
  * on their way at a time, less than one receive ring holds: a device that returns them all to one
  * ring need not drop any.
  *
+ * Plain packets, for benchmarks of speed: all of the smallest length, each in one descriptor (two
+ * where a device wants the header in one of its own), as fast drivers send them.
+ *
+ * A wire of one way brings nothing back of what is sent: it ends in a sink or at somebody else.
+ * The ledger is of no use then. What the device has taken is done, and net_tx_slots() is the only
+ * limit. Plain packets may share the wire with those of other senders.
+ *
  * Threads: one at a time; guest.c hands it over. A stopped device and net_stop() come before any
  * change of memory or rings.
  */
@@ -37,6 +44,7 @@ struct net_cfg {
 	uint16_t queue_size;
 	bool packed;
 	bool interrupts;	/* look at a receive ring only when the device has called */
+	bool plain;
 };
 
 struct net_pair {
@@ -46,6 +54,9 @@ struct net_pair {
 	uint16_t *tx_free;	/* stack of free slots */
 	uint16_t tx_nfree;
 	uint64_t *tx_seq;	/* by slot */
+	uint64_t *gpa;		/* of each receive buffer, then of each send slot */
+	uint8_t **ptr;		/* where they are mapped */
+	uint64_t taken;		/* frames that the device took; atomic */
 	struct account account;
 	bool alive;		/* one of its frames arrived since net_reset() */
 };
@@ -56,12 +67,14 @@ struct net {
 	const struct mem *mem;
 	struct frame_addr addr;
 	struct account_totals totals;
+	uint64_t seen;		/* frames that arrived, anybody's; atomic */
 	struct net_pair *pair;
 	uint16_t active;	/* pairs that may send */
 	uint16_t next_tx;	/* pair whose turn it is */
 	uint16_t hdr_len;
 	bool any_layout;	/* header and frame may share a descriptor */
 	bool indirect;
+	bool one_way;
 	bool blackout;		/* nothing was seen since net_stop(), or ever */
 	char fault[128];	/* why net_rx() or net_tx() returned -EIO */
 };
@@ -112,7 +125,9 @@ int net_rx(struct net *n, uint64_t now_ns);
 int net_reap(struct net *n, uint64_t now_ns);
 /** Send up to @p max frames. Returns how many. */
 unsigned int net_tx(struct net *n, unsigned int max);
-/** Frames on their way. */
+/** The wire turns out to be of one way: forget what was sent so far, in the totals as well. */
+void net_go_one_way(struct net *n);
+/** Frames on their way, or of one way: that the device has not taken. */
 uint32_t net_outstanding(const struct net *n);
 
 /**

@@ -40,7 +40,7 @@ table_dist(FILE *out, const char *name, const struct series *s)
 static void
 table_counters(FILE *out, const struct bench_result *res)
 {
-	if (!res->counted || res->iterations == 0)
+	if (!res->counted || res->commands_close.n == 0)
 		return;
 	fprintf(out, "  commands     %g at close, %g at conf, %g in the background (medians)\n",
 			median(&res->commands_close), median(&res->commands_conf),
@@ -77,10 +77,17 @@ report_table(const struct report *r, FILE *out)
 		fprintf(out, " (%s)", r->driver);
 	fprintf(out, ", ");
 	table_bytes(out, a->mem_bytes);
-	fprintf(out, " in %u region%s, %u queue pair%s of %u, %s, %u packets/s, %u iteration%s\n",
+	fprintf(out, " in %u region%s, %u queue pair%s of %u, %s, ",
 			a->regions, a->regions == 1 ? "" : "s", a->pairs, a->pairs == 1 ? "" : "s",
-			a->queue_size, a->packed ? "packed" : "split", a->pps, res->iterations,
-			res->iterations == 1 ? "" : "s");
+			a->queue_size, a->packed ? "packed" : "split");
+	if (a->bench->plain)
+		fprintf(out, "%u s flat out\n", a->seconds);
+	else
+		fprintf(out, "%u packets/s, %u iteration%s\n", a->pps, res->iterations,
+				res->iterations == 1 ? "" : "s");
+	if (res->measured)
+		fprintf(out, "  Mpps         %.3f sent, %.3f received%s\n", res->tx_mpps, res->rx_mpps,
+				res->one_way ? " (the wire brings nothing back)" : "");
 	if (res->iterations > 0)
 		fprintf(out, "  %-12s %12s %12s %12s %12s\n", "us", "min", "median", "p99", "max");
 	table_dist(out, "close", &res->close_us);
@@ -118,6 +125,30 @@ json_dist(const struct series *s)
 	json_object_object_add(o, "p99", json_us(d.p99));
 	json_object_object_add(o, "max", json_us(d.max));
 	return o;
+}
+
+/* Millions of packets a second. */
+static struct json_object *
+json_mpps(double mpps)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.4f", mpps);
+	return json_object_new_double_s(mpps, text);
+}
+
+static void
+add_throughput(struct json_object *o, const struct bench_result *res)
+{
+	struct json_object *mpps;
+
+	if (!res->measured)
+		return;
+	mpps = json_object_new_object();
+	json_object_object_add(mpps, "tx", json_mpps(res->tx_mpps));
+	json_object_object_add(mpps, "rx", json_mpps(res->rx_mpps));
+	json_object_object_add(o, "mpps", mpps);
+	json_object_object_add(o, "one_way", json_object_new_boolean(res->one_way));
 }
 
 /* The median of counts, null if there are none. */
@@ -175,7 +206,8 @@ add_setup(struct json_object *o, const struct report *r)
 	json_object_object_add(o, "queue_pairs", json_object_new_uint64(a->pairs));
 	json_object_object_add(o, "queue_size", json_object_new_uint64(a->queue_size));
 	json_object_object_add(o, "packed", json_object_new_boolean(a->packed));
-	json_object_object_add(o, "pps", json_object_new_uint64(a->pps));
+	json_object_object_add(o, "pps",
+			a->bench->plain ? NULL : json_object_new_uint64(a->pps));
 	json_object_object_add(o, "gap_ms", json_object_new_uint64(a->gap_ms));
 	json_object_object_add(o, "iterations", json_object_new_uint64(r->res->iterations));
 }
@@ -195,6 +227,7 @@ report_json(const struct report *r, FILE *out)
 	json_object_object_add(o, "blackout_us", json_dist(&res->blackout_us));
 	json_object_object_add(o, "commands", json_commands(res));
 	json_object_object_add(o, "pinned_bytes", json_count(res, &res->pinned_bytes));
+	add_throughput(o, res);
 	json_object_object_add(o, "packets", json_packets(&res->packets));
 	json_object_object_add(o, "dma_faults", res->counted ?
 			json_object_new_uint64(res->dma_faults) : NULL);

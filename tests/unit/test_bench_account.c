@@ -335,6 +335,20 @@ test_window_overrun_is_a_loss(void **state)
 	check(0, 0, 2, 0, ACCOUNT_WINDOW);
 }
 
+static void
+test_forgotten_is_neither_lost_nor_on_its_way(void **state)
+{
+	(void)state;
+	send(10);
+	take(0, 5, 1);
+	arrive(0, 2);
+	account_forget(&a);
+	assert_int_equal(a.outstanding, 0);
+	account_expire(&a, 1 + 2 * LIMIT, LIMIT);
+	account_stopped(&a, STOP);
+	check(2, 0, 0, 0, 0);
+}
+
 #define running(test) cmocka_unit_test_setup_teardown(test, setup_running, teardown)
 
 int
@@ -360,6 +374,7 @@ main(void)
 		running(test_never_sent),
 		running(test_window_wraps),
 		running(test_window_overrun_is_a_loss),
+		running(test_forgotten_is_neither_lost_nor_on_its_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,6 +150,45 @@ test_only_strange_multicast_is_foreign(void **state)
 	assert_int_equal(frame_check(buf, 100, &addr, &got), FRAME_CORRUPT);
 }
 
+static void
+test_on_a_shared_wire_strangers_are_foreign(void **state)
+{
+	struct frame_addr shared = addr;
+	struct frame_id id = { .seq = 1 }, got;
+	uint8_t buf[FRAME_MAX];
+	uint16_t len;
+
+	(void)state;
+	shared.shared = true;
+	len = frame_build(buf, &id, &shared);
+	assert_int_equal(frame_check(buf, len, &shared, &got), FRAME_GOOD);
+	buf[STAMP_AT] ^= 1;
+	assert_int_equal(frame_check(buf, len, &shared, &got), FRAME_CORRUPT);
+	buf[6 + 5] ^= 4;
+	assert_int_equal(frame_check(buf, len, &shared, &got), FRAME_FOREIGN);
+	assert_int_equal(frame_check(buf, IP_AT - 1, &shared, &got), FRAME_CORRUPT);
+	memset(buf, 0, sizeof(buf));
+	assert_int_equal(frame_check(buf, len, &shared, &got), FRAME_CORRUPT);
+}
+
+static void
+test_small_frames(void **state)
+{
+	struct frame_addr small = addr;
+	struct frame_id id = { .queue = 1 }, got;
+	uint8_t buf[FRAME_MAX];
+
+	(void)state;
+	small.small = true;
+	for (id.seq = 0; id.seq < 1000; id.seq++) {
+		assert_int_equal(frame_build(buf, &id, &small), FRAME_MIN);
+		assert_int_equal(frame_check(buf, FRAME_MIN, &small, &got), FRAME_GOOD);
+		assert_true(got.seq == id.seq && got.queue == id.queue);
+		buf[id.seq % FRAME_MIN] ^= 0x10;
+		assert_int_not_equal(frame_check(buf, FRAME_MIN, &small, &got), FRAME_GOOD);
+	}
+}
+
 int
 main(void)
 {
@@ -160,6 +199,8 @@ main(void)
 		cmocka_unit_test(test_any_changed_bit_is_corrupt),
 		cmocka_unit_test(test_wrong_length_is_corrupt),
 		cmocka_unit_test(test_only_strange_multicast_is_foreign),
+		cmocka_unit_test(test_on_a_shared_wire_strangers_are_foreign),
+		cmocka_unit_test(test_small_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

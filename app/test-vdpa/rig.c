@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "rig.h"
+
+#define TRAFFIC_TIMEOUT_NS (10 * CLOCK_S)	/* a driver that is not back by then won't come */
+#define SETTLE_NS (50 * CLOCK_MS)		/* traffic between two resets, at least */
+#define DRAIN_TIMEOUT_NS (3 * CLOCK_S)		/* for the last packets of a run */
+#define POLL_NS (200 * CLOCK_US)
+#define SLEEP_SLICE_NS (100 * CLOCK_MS)		/* how late a signal is seen */
+#define SMALL_PAGE 4096u
+
+int
+rig_fail(struct rig *r, int ret, const char *fmt, ...)
+{
+	size_t at = snprintf(r->err, sizeof(r->err), "%s", r->stage);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(r->err + at, sizeof(r->err) - at, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+static int
+from_session(struct rig *r, int ret)
+{
+	return ret ? rig_fail(r, ret, "%s", r->session.err) : 0;
+}
+
+/* ---- waiting ---- */
+
+int
+rig_trouble(struct rig *r)
+{
+	if (fe_interrupted())
+		return rig_fail(r, -EINTR, "interrupted");
+	if (guest_broken(&r->guest))
+		return rig_fail(r, -EIO, "%s", r->guest.net.fault);
+	return 0;
+}
+
+int
+rig_sleep(struct rig *r, uint64_t ns)
+{
+	uint64_t end = clock_ns() + ns, now;
+
+	while ((now = clock_ns()) < end) {
+		int ret = rig_trouble(r);
+
+		if (ret != 0)
+			return ret;
+		clock_sleep_ns(end - now < SLEEP_SLICE_NS ? end - now : SLEEP_SLICE_NS);
+	}
+	return 0;
+}
+
+int
+rig_wait_first(struct rig *r)
+{
+	uint64_t end = clock_ns() + TRAFFIC_TIMEOUT_NS;
+
+	while (guest_first_rx(&r->guest) == 0) {
+		int ret = rig_trouble(r);
+
+		if (ret != 0)
+			return ret;
+		if (clock_ns() > end)
+			return rig_fail(r, -ETIMEDOUT, "no traffic %llu s after DRIVER_OK",
+					TRAFFIC_TIMEOUT_NS / CLOCK_S);
+		clock_sleep_ns(POLL_NS);
+	}
+	return 0;
+}
+
+int
+rig_settle(struct rig *r)
+{
+	/* At a low pace, it takes a pair several rounds to get its turn. */
+	uint64_t rounds = 4 * CLOCK_S * r->args->pairs / r->args->pps;
+	uint64_t start = clock_ns(), end = start + TRAFFIC_TIMEOUT_NS + rounds;
+	int silent;
+
+	while ((silent = net_silent_pair(&r->guest.net)) >= 0 || clock_ns() < start + SETTLE_NS) {
+		int ret = rig_trouble(r);
+
+		if (ret != 0)
+			return ret;
+		if (clock_ns() > end)
+			return rig_fail(r, -ETIMEDOUT, "no traffic from queue pair %d", silent);
+		clock_sleep_ns(POLL_NS);
+	}
+	return 0;
+}
+
+/* ---- starting and stopping ---- */
+
+struct mem *
+rig_move(struct rig *r, struct mem *mem)
+{
+	struct mem *old = r->mem;
+
+	r->mem = mem;
+	net_bind(&r->guest.net, mem);
+	return old;
+}
+
+int
+rig_ready(struct rig *r)
+{
+	struct vu_mem_table table;
+	int ret = net_reset(&r->guest.net, r->session.features);
+
+	if (ret != 0)
+		return rig_fail(r, ret, "the guest's rings: %s", strerror(-ret));
+	mem_table(r->mem, &r->slices, &table);
+	return from_session(r, session_setup(&r->session, &r->guest.net, &table));
+}
+
+int
+rig_go(struct rig *r, uint64_t *conf_ns)
+{
+	int ret;
+
+	guest_set_active(&r->guest, r->args->enable_late ? 1 : r->args->pairs);
+	guest_resume(&r->guest);
+	ret = session_go(&r->session, conf_ns);
+	if (ret == 0)
+		ret = session_late(&r->session);
+	if (ret != 0)
+		return from_session(r, ret);
+	guest_set_active(&r->guest, r->args->pairs);
+	return 0;
+}
+
+int
+rig_stop(struct rig *r, struct rig_stop *stop)
+{
+	guest_pause(&r->guest);
+	stop->begin_ns = clock_ns();
+	stop->last_rx_ns = guest_last_rx(&r->guest);
+	return from_session(r, session_stop(&r->session, &stop->close_ns));
+}
+
+int
+rig_collect(struct rig *r, const struct rig_stop *stop)
+{
+	if (net_stop(&r->guest.net, stop->begin_ns) != 0)
+		return rig_fail(r, -EIO, "%s", r->guest.net.fault);
+	return 0;
+}
+
+int
+rig_reset(struct rig *r)
+{
+	return from_session(r, session_reset(&r->session));
+}
+
+int
+rig_finish(struct rig *r, struct rig_stop *stop)
+{
+	bool all;
+	int ret;
+
+	snprintf(r->stage, sizeof(r->stage), "at the end: ");
+	all = guest_drain(&r->guest, DRAIN_TIMEOUT_NS);
+	ret = rig_stop(r, stop);
+	if (ret == 0)
+		ret = rig_collect(r, stop);
+	if (ret == 0)
+		ret = rig_reset(r);
+	if (ret == 0 && !all)
+		ret = rig_fail(r, -ETIMEDOUT, "the device left packets waiting for %llu s",
+				DRAIN_TIMEOUT_NS / CLOCK_S);
+	return ret;
+}
+
+void
+rig_abandon(struct rig *r)
+{
+	guest_pause(&r->guest);
+	net_settle(&r->guest.net, clock_ns());
+}
+
+/* ---- life ---- */
+
+static int
+plan(struct rig *r, const struct net_cfg *nc)
+{
+	const struct args *a = r->args;
+	struct layout_cfg lc = { .bytes = a->mem_bytes, .page = LAYOUT_PAGE,
+		.regions = a->regions };
+	uint64_t huge = a->backing == MEM_HUGETLBFS ? mem_hugepage_bytes() : 0;
+
+	if (huge > lc.page)
+		lc.page = huge;
+	if (lc.bytes % lc.page != 0)
+		return rig_fail(r, -EINVAL, "--mem: must be a multiple of the hugepage, %llu MiB",
+				(unsigned long long)(lc.page >> 20));
+	net_layout(nc, &lc);
+	if (layout_init(&r->layout, &lc) != 0 ||
+			(layout_slice(&r->layout, a->regions, lc.page, 0, &r->slices) != 0 &&
+			 (a->backing == MEM_HUGETLBFS ||
+			  layout_slice(&r->layout, a->regions, SMALL_PAGE, 0, &r->slices) != 0)))
+		return rig_fail(r, -EINVAL, "--mem: %llu MiB are too few for %u region%s, "
+				"%u queue pair%s of %u", (unsigned long long)(lc.bytes >> 20),
+				a->regions, a->regions == 1 ? "" : "s",
+				a->pairs, a->pairs == 1 ? "" : "s", a->queue_size);
+	return 0;
+}
+
+static int
+make_guest(struct rig *r, const struct net_cfg *nc, const cpu_set_t *cpus)
+{
+	char err[128];
+	int ret = mem_create(&r->mem, &r->layout, r->args->backing, err, sizeof(err));
+
+	if (ret != 0)
+		return rig_fail(r, ret, "%s", err);
+	ret = guest_create(&r->guest, nc, &r->layout, r->args->pps, cpus);
+	if (ret != 0) {
+		mem_destroy(r->mem);
+		return rig_fail(r, ret, "the guest: %s", strerror(-ret));
+	}
+	net_prepare_mem(&r->guest.net, r->mem);
+	net_bind(&r->guest.net, r->mem);
+	return 0;
+}
+
+int
+rig_open(struct rig *r, const struct args *args, const char *path, const cpu_set_t *cpus,
+		bool plain)
+{
+	const struct net_cfg nc = { .pairs = args->pairs, .queue_size = args->queue_size,
+		.packed = args->packed, .interrupts = args->interrupts, .plain = plain };
+	int ret;
+
+	*r = (struct rig){ .args = args };
+	ret = plan(r, &nc);
+	if (ret != 0)
+		return ret;
+	ret = from_session(r, session_open(&r->session, args, path));
+	if (ret != 0)
+		return ret == -ENOTSUP ? -EINVAL : ret == -EINVAL ? -EIO : ret;
+	ret = make_guest(r, &nc, cpus);
+	if (ret != 0)
+		goto err_session;
+	ret = session_mac(&r->session, r->guest.net.addr.dst);
+	if (ret != 0 && ret != -ENODATA) {	/* without one, any address does: wires loop */
+		from_session(r, ret);
+		goto err_guest;
+	}
+	return 0;
+
+err_guest:
+	guest_destroy(&r->guest);
+	mem_destroy(r->mem);
+err_session:
+	session_close(&r->session);
+	return ret == -EINVAL ? -EIO : ret;	/* -EINVAL is for arguments */
+}
+
+void
+rig_close(struct rig *r)
+{
+	session_close(&r->session);
+	guest_destroy(&r->guest);
+	mem_destroy(r->mem);
+}
