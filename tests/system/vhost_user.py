@@ -313,6 +313,7 @@ class Frontend:
 
     def enable(self, index, on):
         self.command(SET_VRING_ENABLE, struct.pack('<II', index, int(on)))
+        self._sync()
 
     def get_vring_base(self, index):
         """Stop a ring; returns the index at which it stands."""
