@@ -105,7 +105,7 @@ set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
 	PRM_SET(virtio_emulation_cap, vdpa, event_mode,                        /* [D] */
 		1 << MLX5_VIRTQ_EVENT_MODE_NO_MSIX | 1 << MLX5_VIRTQ_EVENT_MODE_QP);
 	PRM_SET(virtio_emulation_cap, vdpa, virtio_queue_type,                 /* [D] */
-		1 << MLX5_VIRTQ_TYPE_SPLIT);
+		1 << MLX5_VIRTQ_TYPE_SPLIT | 1 << MLX5_VIRTQ_TYPE_PACKED);
 	PRM_SET(virtio_emulation_cap, vdpa, max_num_virtio_queues, cfg->max_vqs);
 	/* Linux counts 2^log_doorbell_bar_size pages of 4 KiB / 2^log_doorbell_stride VARs from
 	 * doorbell_bar_offset on (mlx5_ib's VAR table). [D] has stride 12, size 0: one VAR. */

@@ -187,7 +187,7 @@ void emu_cq_poll_arms(struct emu_dev *dev);
  * or the peer has no WQE yet (the caller tries again later). */
 bool emu_qp_event(struct emu_dev *dev, uint32_t qpn);
 
-/* ---- virtio queues (virtq.c, ring_split.c) ---- */
+/* ---- virtio queues (virtq.c, ring_common.c) ---- */
 
 struct emu_virtq;
 

@@ -49,7 +49,10 @@ struct emu_engine {
 	 * received, and so do the segments to come; segs and indirect serve one chain at a
 	 * time. */
 	struct emu_seg segs[EMU_CHAIN_MAX];
-	struct emu_vring_desc indirect[EMU_CHAIN_MAX];
+	union {
+		struct emu_vring_desc split[EMU_CHAIN_MAX];
+		struct emu_packed_desc packed[EMU_CHAIN_MAX];
+	} indirect;
 	struct emu_offload offload;
 	uint8_t tx_buf[EMU_VIRTIO_NET_HDR_MAX + EMU_GSO_MAX];
 	uint8_t rx_buf[EMU_VIRTIO_NET_HDR_MAX + EMU_FRAME_MAX];

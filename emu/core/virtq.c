@@ -35,6 +35,7 @@ enum {
 	SYN_SELECT_CAP,            /* a field that can't change on this device */
 	SYN_TRANSITION,            /* a change of state that there isn't */
 	SYN_DIRTY_BITMAP,          /* no such memory key, or logging without a bitmap */
+	SYN_RING_INDEX,            /* hw_*_index is no position in this packed ring */
 };
 
 /* Syndromes of the commands on VIRTIO_Q_COUNTERS. */
@@ -47,8 +48,9 @@ enum {
 /* virtio_net_q_object.queue_feature_bit_mask_12_3 (10 bits from tso_ipv4 on) and ..._2_0. */
 enum { FEATURES_HIGH_WIDTH = 10, FEATURES_LOW_WIDTH = 3 };
 
-/* Alignment of the parts of a split ring, virtio 1.x section 2.7. */
-enum { DESC_ALIGN = 16, AVAIL_ALIGN = 2, USED_ALIGN = 4 };
+/* Alignment of the parts of a ring, virtio 1.x sections 2.7 and 2.8: what its driver writes is the
+ * available ring or the driver's event suppression structure. */
+enum { DESC_ALIGN = 16, AVAIL_ALIGN_SPLIT = 2, AVAIL_ALIGN_PACKED = 4, USED_ALIGN = 4 };
 
 #define VDPA_CAP(dev, field) PRM_GET(virtio_emulation_cap, (dev)->caps.vdpa, field)
 
@@ -340,25 +342,40 @@ check_keys(struct emu_dev *dev, struct emu_cmd *c, const struct change *ch)
 	return MLX5_CMD_STAT_OK;
 }
 
+/* The type and the addresses, which must suit each other whichever of them changes. */
+static uint8_t
+check_ring(struct emu_dev *dev, struct emu_cmd *c, const struct change *ch)
+{
+	const struct emu_virtq_cfg *cfg = ch->cfg;
+	uint64_t avail_align = cfg->type == MLX5_VIRTQ_TYPE_PACKED ? AVAIL_ALIGN_PACKED :
+		AVAIL_ALIGN_SPLIT;
+
+	/* Both types are built in; caps= may take them away. */
+	if ((ch->select & MLX5_VIRTQ_MODIFY_Q_TYPE) && (cfg->type > MLX5_VIRTQ_TYPE_PACKED ||
+			(VDPA_CAP(dev, virtio_queue_type) >> cfg->type & 1) == 0))
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TYPE);
+	if ((ch->select & (MLX5_VIRTQ_MODIFY_ADDRS | MLX5_VIRTQ_MODIFY_Q_TYPE)) &&
+			(cfg->desc_addr % DESC_ALIGN != 0 || cfg->avail_addr % avail_align != 0 ||
+			cfg->used_addr % USED_ALIGN != 0))
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_ADDRESS);
+	return MLX5_CMD_STAT_OK;
+}
+
 static uint8_t
 check_change(struct emu_dev *dev, struct emu_cmd *c, struct change *ch)
 {
 	const struct emu_virtq_cfg *cfg = ch->cfg;
 	uint8_t status;
 
-	/* The one ring that is built in; the capability says so, unless caps= takes it away. */
-	if ((ch->select & MLX5_VIRTQ_MODIFY_Q_TYPE) && (cfg->type != MLX5_VIRTQ_TYPE_SPLIT ||
-			(VDPA_CAP(dev, virtio_queue_type) >> cfg->type & 1) == 0))
-		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TYPE);
+	status = check_ring(dev, c, ch);
+	if (status != MLX5_CMD_STAT_OK)
+		return status;
 	if ((ch->select & MLX5_VIRTQ_MODIFY_VIRTIO_VERSION) && cfg->version_1 &&
 			!VDPA_CAP(dev, virtio_version_1_0))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_VERSION);
 	if ((ch->select & MLX5_VIRTQ_MODIFY_QUEUE_FEATURES) &&
 			(cfg->features & ~features_offered(dev)) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_FEATURES);
-	if ((ch->select & MLX5_VIRTQ_MODIFY_ADDRS) && (cfg->desc_addr % DESC_ALIGN != 0 ||
-			cfg->avail_addr % AVAIL_ALIGN != 0 || cfg->used_addr % USED_ALIGN != 0))
-		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_ADDRESS);
 	status = check_keys(dev, c, ch);
 	return status != MLX5_CMD_STAT_OK ? status : check_events(dev, c, ch);
 }
@@ -563,6 +580,12 @@ check_select(struct emu_dev *dev, struct emu_cmd *c, const struct emu_virtq *vq,
 	return MLX5_CMD_STAT_OK;
 }
 
+static bool
+in_packed_ring(const struct emu_virtq *vq, uint16_t index)
+{
+	return (index & (EMU_PACKED_WRAP - 1)) < vq->size;
+}
+
 static uint8_t
 check_transition(struct emu_dev *dev, struct emu_cmd *c, const struct emu_virtq *vq,
 		const struct emu_virtq_cfg *cfg, uint32_t to)
@@ -572,6 +595,10 @@ check_transition(struct emu_dev *dev, struct emu_cmd *c, const struct emu_virtq 
 	/* A key that is gone would fault on the first access. */
 	if (to == MLX5_VIRTQ_STATE_RDY && (cfg->mkey == 0 || !mkey_exists(dev, cfg->mkey)))
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_NO_MKEY);
+	/* Not before: type and indices may come one by one. */
+	if (to == MLX5_VIRTQ_STATE_RDY && cfg->type == MLX5_VIRTQ_TYPE_PACKED &&
+			(!in_packed_ring(vq, cfg->hw_avail) || !in_packed_ring(vq, cfg->hw_used)))
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_RING_INDEX);
 	return MLX5_CMD_STAT_OK;
 }
 

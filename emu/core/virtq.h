@@ -2,8 +2,8 @@
 /*
  * Virtio-net queues inside the device.
  *
- * Owns: struct emu_virtq. virtq.c has its commands and its state, ring_split.c its ring, engine.c
- * the order in which queues are served. All of it under dev->lock.
+ * Owns: struct emu_virtq. virtq.c has its commands and its state, ring_common.c and the two ring
+ * formats its ring, engine.c the order in which queues are served. All of it under dev->lock.
  */
 #ifndef EMU_VIRTQ_H
 #define EMU_VIRTQ_H
@@ -19,9 +19,13 @@ enum {
 	EMU_BURST = 64,
 	/* Descriptors read ahead of their use, a divisor of every queue size. */
 	EMU_DESC_AHEAD = EMU_VIRTQ_SIZE_MIN,
+	/* A descriptor of either ring format. */
+	EMU_DESC_BYTES = 16,
+	/* The wrap counter in an index of a packed ring; the rest is a position in the ring. */
+	EMU_PACKED_WRAP = 1 << 15,
 };
 
-/* Ring structures of virtio 1.x section 2.7, little-endian. */
+/* Split rings: structures of virtio 1.x section 2.7, little-endian. */
 struct emu_vring_desc {
 	uint64_t addr;
 	uint32_t len;
@@ -32,6 +36,14 @@ struct emu_vring_desc {
 struct emu_vring_used_elem {
 	uint32_t id;
 	uint32_t len;
+};
+
+/* Packed rings: section 2.8, likewise. */
+struct emu_packed_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags;
 };
 
 /* Why a queue went to error: what its ring did wrong. */
@@ -69,9 +81,7 @@ struct emu_virtq_cfg {
 	uint64_t dirty_addr;
 };
 
-/* A ring being worked on: nothing here outlives RDY. */
-struct emu_ring {
-	struct emu_tlb desc_tlb, avail_tlb, used_tlb, indirect_tlb, data_tlb, dirty_tlb;
+struct emu_split_ring {
 	/* Chain heads read from the available ring and not taken yet. */
 	uint16_t heads[EMU_BURST];
 	uint16_t nheads, head;
@@ -82,7 +92,33 @@ struct emu_ring {
 	bool ahead_valid;
 	/* Completed and not published yet. */
 	struct emu_vring_used_elem used[EMU_BURST];
-	uint16_t nused;
+};
+
+/* A completed chain of a packed ring. */
+struct emu_packed_used {
+	uint32_t len;
+	uint16_t id;
+	uint16_t ndesc;            /* that it took in the ring */
+};
+
+struct emu_packed_ring {
+	/* Descriptors that were read from index first on. The first navail of them were available
+	 * before: they, and what lies in the block of their chains, can be believed. */
+	struct emu_packed_desc block[EMU_DESC_AHEAD];
+	uint16_t first;
+	uint16_t nblock, navail;
+	/* Completed and not published yet. */
+	struct emu_packed_used used[EMU_BURST];
+};
+
+/* A ring being worked on: nothing here outlives RDY. */
+struct emu_ring {
+	struct emu_tlb desc_tlb, avail_tlb, used_tlb, indirect_tlb, data_tlb, dirty_tlb;
+	uint16_t nused;            /* completions in used[] */
+	union {
+		struct emu_split_ring split;
+		struct emu_packed_ring packed;
+	};
 };
 
 struct emu_virtq {
@@ -109,7 +145,7 @@ struct emu_virtq {
 	bool event_owed;           /* the last event could not be sent yet */
 	uint64_t poll_until;       /* ns: keep looking until then */
 
-	struct emu_ring ring;      /* ring_split.c's */
+	struct emu_ring ring;      /* ring_common.c's */
 };
 
 static inline bool
@@ -131,7 +167,7 @@ void emu_virtq_fail(struct emu_virtq *vq, enum emu_virtq_fault fault);
 /** Tell the driver that buffers were used, now or, when the event queue pair can't, later. */
 void emu_virtq_notify(struct emu_virtq *vq);
 
-/* ---- ring_split.c ---- */
+/* ---- ring_common.c ---- */
 
 /** Forget what was read ahead and looked up. */
 void emu_ring_reset(struct emu_virtq *vq);

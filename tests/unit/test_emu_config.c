@@ -195,7 +195,7 @@ capabilities_say_what_the_device_does(void **state)
 	cap = must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, max_num_virtio_queues), 34);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, virtio_queue_type),
-		1 << MLX5_VIRTQ_TYPE_SPLIT);
+		1 << MLX5_VIRTQ_TYPE_SPLIT | 1 << MLX5_VIRTQ_TYPE_PACKED);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, rx_csum), 1);

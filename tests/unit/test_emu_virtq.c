@@ -446,7 +446,7 @@ a_queue_is_refused_for_what_it_can_not_be(void **state)
 		CHANGE(q, virtio_q, queue_index, 512, LIM_ERR),
 		CHANGE(q, virtio_q, queue_index, 2, BAD_RES_STATE_ERR),
 		CHANGE(q, virtio_q, queue_size, 48, BAD_PARAM_ERR),
-		CHANGE(q, virtio_q, virtio_q_type, MLX5_VIRTQ_TYPE_PACKED, BAD_PARAM_ERR),
+		CHANGE(q, virtio_q, virtio_q_type, MLX5_VIRTQ_TYPE_PACKED + 1, BAD_PARAM_ERR),
 		CHANGE(q, virtio_q, offload_type, MLX5_VIRTQ_OFFLOAD_DESC_TUNNEL, BAD_PARAM_ERR),
 		CHANGE(o, virtio_net_q_object, queue_feature_bit_mask_2_0, 1, BAD_PARAM_ERR),
 		CHANGE(q, virtio_q, event_mode, MLX5_VIRTQ_EVENT_MODE_MSIX, BAD_PARAM_ERR),
