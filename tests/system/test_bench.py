@@ -2,7 +2,7 @@
 """The benchmarks of dpdk-test-vdpa: what a reset costs, and that no packet pays for it."""
 import harness
 
-MEM = 256 << 20
+MEM = 64 << 20
 DISTRIBUTION = ('min', 'median', 'p99', 'max')
 NUMBER = (int, float)
 KEYS = {
