@@ -19,7 +19,6 @@
 #define MAX_ITERATIONS 10000000
 #define MAX_GAP_MS 3600000
 #define MAX_SECONDS 86400
-#define MAX_PPS 100000000
 
 enum opt {
 	OPT_DEVICE = 256, OPT_SOCKET, OPT_BENCH, OPT_INTERACTIVE, OPT_MEM, OPT_REGIONS, OPT_BACKING,
@@ -53,7 +52,7 @@ static const struct option options[] = {
 static const char usage[] =
 "dpdk-test-vdpa: resets a vDPA device under a guest's traffic, and measures what that costs\n"
 "\n"
-"  dpdk-test-vdpa [EAL options] -- --bench NAME [options]\n"
+"  dpdk-test-vdpa [EAL options] -- --bench NAME | --interactive [options]\n"
 "\n"
 "  --bench NAME        reset    virtio resets, the memory stays\n"
 "                      remap    the memory comes back at other userspace addresses,\n"
@@ -61,6 +60,7 @@ static const char usage[] =
 "                      replace  other memory comes back at the same guest addresses\n"
 "                      throughput\n"
 "                               no reset: plain packets, as fast as they go\n"
+"  --interactive       a shell instead: \"help\" lists its commands\n"
 "  --device NAME       vDPA device of this process; may be left out when there is one\n"
 "  --socket PATH       instead: the vhost-user back-end that listens there\n"
 "  --mem SIZE          guest memory, in units of 2 MiB (1G); K, M, G are powers of two\n"
@@ -157,12 +157,12 @@ backing(const char *s, enum mem_backing *out, char *err, size_t errlen)
 static int
 bench(const char *s, const struct bench_kind **out, char *err, size_t errlen)
 {
-	char names[64];
+	char names[128];
 
 	*out = bench_find(s);
 	if (*out != NULL)
 		return 0;
-	bench_names(names, sizeof(names));
+	bench_names(names, sizeof(names), ", ");
 	snprintf(err, errlen, "--bench %s: must be one of %s", s, names);
 	return -EINVAL;
 }
@@ -194,7 +194,7 @@ numeric(struct args *a, int opt, const char *s, char *err, size_t errlen)
 		{ OPT_ITERATIONS, 1, MAX_ITERATIONS },
 		{ OPT_GAP, 0, MAX_GAP_MS },
 		{ OPT_SECONDS, 1, MAX_SECONDS },
-		{ OPT_PPS, 1, MAX_PPS },
+		{ OPT_PPS, 1, ARGS_MAX_PPS },
 	};
 	unsigned int i = 0;
 	uint64_t v;
@@ -223,6 +223,7 @@ apply(struct args *a, int opt, const char *s, char *err, size_t errlen)
 	case OPT_JSON: a->json = s; return 0;
 	case OPT_PACKED: a->packed = true; return 0;
 	case OPT_ENABLE_LATE: a->enable_late = true; return 0;
+	case OPT_INTERACTIVE: a->interactive = true; return 0;
 	case OPT_INTERRUPTS: a->interrupts = true; return 0;
 	case OPT_HELP: a->help = true; return 0;
 	case OPT_VERSION: a->version = true; return 0;
@@ -230,9 +231,6 @@ apply(struct args *a, int opt, const char *s, char *err, size_t errlen)
 	case OPT_MEM: return size(opt, s, &a->mem_bytes, err, errlen);
 	case OPT_BACKING: return backing(s, &a->backing, err, errlen);
 	case OPT_QUEUE_SIZE: return queue_size(a, s, err, errlen);
-	case OPT_INTERACTIVE:
-		snprintf(err, errlen, "--interactive: this version runs benches only");
-		return -EINVAL;
 	default: return numeric(a, opt, s, err, errlen);
 	}
 }
@@ -240,11 +238,19 @@ apply(struct args *a, int opt, const char *s, char *err, size_t errlen)
 static int
 check(const struct args *a, char *err, size_t errlen)
 {
-	char names[64];
+	char names[128];
 
-	if (a->bench == NULL) {
-		bench_names(names, sizeof(names));
-		snprintf(err, errlen, "--bench is missing: one of %s", names);
+	if (a->interactive && a->bench != NULL) {
+		snprintf(err, errlen, "--interactive: excludes --bench, which is a command there");
+		return -EINVAL;
+	}
+	if (a->interactive && a->json != NULL) {
+		snprintf(err, errlen, "--json: goes with --bench, not with --interactive");
+		return -EINVAL;
+	}
+	if (a->bench == NULL && !a->interactive) {
+		bench_names(names, sizeof(names), ", ");
+		snprintf(err, errlen, "--bench is missing: one of %s (or --interactive)", names);
 		return -EINVAL;
 	}
 	if (a->device != NULL && a->socket != NULL) {

@@ -13,6 +13,8 @@
 
 #include "mem.h"
 
+#define ARGS_MAX_PPS 100000000u
+
 struct bench_kind;
 
 struct args {
@@ -28,6 +30,7 @@ struct args {
 	bool packed;
 	bool enable_late;
 	bool interrupts;
+	bool interactive;	/* a shell instead of a bench */
 	uint32_t iterations;
 	uint32_t gap_ms;
 	uint32_t seconds;

@@ -94,7 +94,7 @@ err_dir:
 }
 
 bool
-backend_stop(struct backend *b)
+backend_wait_idle(void)
 {
 	uint64_t end = clock_ns() + RELEASE_TIMEOUT_NS;
 
@@ -103,6 +103,14 @@ backend_stop(struct backend *b)
 			return false;
 		clock_sleep_ns(RELEASE_POLL_NS);
 	}
+	return true;
+}
+
+bool
+backend_stop(struct backend *b)
+{
+	if (!backend_wait_idle())
+		return false;
 	rte_vhost_driver_unregister(b->path);
 	rmdir(b->dir);
 	return true;

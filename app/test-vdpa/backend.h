@@ -22,6 +22,9 @@ struct backend {
 /** Returns 0, or a negative errno with one line in @p err. */
 int backend_start(struct backend *b, struct rte_vdpa_device *dev, char *err, size_t errlen);
 
+/** Wait until the front-ends' connections are gone. False: the driver does not let go of one. */
+bool backend_wait_idle(void);
+
 /**
  * Stop, after the front-end has closed its connection.
  * Returns false if the driver does not let go of a connection: it is stuck, nothing was taken down,

@@ -135,13 +135,13 @@ bench_find(const char *name)
 }
 
 void
-bench_names(char *buf, size_t len)
+bench_names(char *buf, size_t len, const char *between)
 {
 	size_t at = 0;
 	unsigned int i;
 
 	for (i = 0; i < NKINDS && at < len; i++)
-		at += snprintf(buf + at, len - at, "%s%s", i ? ", " : "", kinds[i].name);
+		at += snprintf(buf + at, len - at, "%s%s", i ? between : "", kinds[i].name);
 }
 
 /* ---- resets ---- */

@@ -52,8 +52,8 @@ struct bench_result {
 
 /** By name; NULL if there is none. */
 const struct bench_kind *bench_find(const char *name);
-/** All names, comma separated. */
-void bench_names(char *buf, size_t len);
+/** All names, with @p between in between. */
+void bench_names(char *buf, size_t len, const char *between);
 
 /**
  * Run a benchmark against the vhost-user back-end at @p path. @p cpus: where a guest without an

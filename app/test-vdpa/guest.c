@@ -322,6 +322,24 @@ guest_set_flat_out(struct guest *g, bool on)
 }
 
 void
+guest_set_pps(struct guest *g, uint32_t pps)
+{
+	lock(g);
+	g->pps = pps;
+	g->credit = 0;
+	unlock(g);
+}
+
+void
+guest_set_sending(struct guest *g, unsigned int vq, bool on)
+{
+	lock(g);
+	if (vq % 2 == 1)
+		g->net.pair[vq / 2].tx_off = !on;
+	unlock(g);
+}
+
+void
 guest_go_one_way(struct guest *g)
 {
 	lock(g);

@@ -69,6 +69,10 @@ void guest_set_flat_out(struct guest *g, bool on);
 /** net_go_one_way(), while it runs. */
 void guest_go_one_way(struct guest *g);
 
+void guest_set_pps(struct guest *g, uint32_t pps);
+/** Whether to send on a virtqueue, until the next net_reset(). Those that receive are ignored. */
+void guest_set_sending(struct guest *g, unsigned int vq, bool on);
+
 /** Pairs that may send from now on: the first @p pairs. */
 void guest_set_active(struct guest *g, uint16_t pairs);
 

@@ -23,6 +23,7 @@
 #include "bench.h"
 #include "fe.h"
 #include "report.h"
+#include "shell.h"
 #include "vdpa_list.h"
 
 #define PROGRAM "dpdk-test-vdpa"
@@ -137,11 +138,28 @@ report(const struct program *p, const struct bench_result *res, const char *devi
 }
 
 static int
-run(const struct program *p, const char *path, const char *device, const char *driver)
+run_shell(const struct program *p, const char *path, const char *device, const char *driver,
+		struct rte_vdpa_device *dev)
+{
+	const struct shell_cfg cfg = { .args = &p->args, .path = path, .device = device,
+		.driver = driver, .dev = dev, .cpus = &p->cpus };
+	char err[320];
+	int ret = shell_run(&cfg, err, sizeof(err));
+
+	if (ret == 0)
+		return EXIT_SUCCESS;
+	return complain(ret == -EINVAL ? EXIT_USAGE : EXIT_FAILURE, err);
+}
+
+static int
+run(const struct program *p, const char *path, const char *device, const char *driver,
+		struct rte_vdpa_device *dev)
 {
 	struct bench_result res;
 	int status;
 
+	if (p->args.interactive)
+		return run_shell(p, path, device, driver, dev);
 	if (bench_run(&p->args, path, &p->cpus, &res) != 0)
 		status = complain(EXIT_USAGE, res.failed);
 	else
@@ -165,7 +183,8 @@ run_device(const struct program *p, bool *stuck)
 	rdev = rte_vdpa_get_rte_device(dev);
 	if (backend_start(&backend, dev, err, sizeof(err)) != 0)
 		return complain(EXIT_FAILURE, err);
-	status = run(p, backend.path, rte_dev_name(rdev), rte_driver_name(rte_dev_driver(rdev)));
+	status = run(p, backend.path, rte_dev_name(rdev), rte_driver_name(rte_dev_driver(rdev)),
+			dev);
 	if (!backend_stop(&backend)) {
 		*stuck = true;
 		return complain(EXIT_FAILURE, "the driver does not let go of the connection");
@@ -281,7 +300,7 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	catch_signals();
 	if (p.args.socket != NULL)
-		status = run(&p, p.args.socket, p.args.socket, NULL);
+		status = run(&p, p.args.socket, p.args.socket, NULL, NULL);
 	else
 		status = run_device(&p, &stuck);
 	/* A driver that is stuck may still use what a cleanup would take away. */

@@ -417,6 +417,8 @@ net_tx(struct net *n, unsigned int max)
 		unsigned int burst = 0;
 
 		n->next_tx = (n->next_tx + 1) % active;
+		if (p->tx_off)
+			continue;
 		for (; burst < TX_BURST && sent < max && p->tx_nfree > 0; burst++, sent++)
 			tx_one(n, p);
 		if (p->tx.ops->publish(&p->tx))
@@ -510,6 +512,7 @@ net_reset(struct net *n, uint64_t features)
 		for (b = 0; b < net_rx_bufs(&n->cfg); b++)
 			rx_post(n, p, b);
 		p->rx_nrepost = 0;
+		p->tx_off = false;
 		p->rx.ops->publish(&p->rx);
 		__atomic_store_n(&p->alive, false, __ATOMIC_RELAXED);
 	}

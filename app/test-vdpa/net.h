@@ -58,6 +58,7 @@ struct net_pair {
 	uint8_t **ptr;		/* where they are mapped */
 	uint64_t taken;		/* frames that the device took; atomic */
 	struct account account;
+	bool tx_off;		/* nothing is to be sent: the device has disabled the queue */
 	bool alive;		/* one of its frames arrived since net_reset() */
 };
 

@@ -9,7 +9,6 @@
 
 #define TRAFFIC_TIMEOUT_NS (10 * CLOCK_S)	/* a driver that is not back by then won't come */
 #define SETTLE_NS (50 * CLOCK_MS)		/* traffic between two resets, at least */
-#define DRAIN_TIMEOUT_NS (3 * CLOCK_S)		/* for the last packets of a run */
 #define POLL_NS (200 * CLOCK_US)
 #define SLEEP_SLICE_NS (100 * CLOCK_MS)		/* how late a signal is seen */
 #define SMALL_PAGE 4096u
@@ -121,20 +120,45 @@ rig_ready(struct rig *r)
 	return from_session(r, session_setup(&r->session, &r->guest.net, &table));
 }
 
-int
-rig_go(struct rig *r, uint64_t *conf_ns)
+/* Let the device run. */
+static int
+go(struct rig *r, uint64_t *conf_ns)
 {
-	int ret;
+	int ret = session_go(&r->session, conf_ns);
 
-	guest_set_active(&r->guest, r->args->enable_late ? 1 : r->args->pairs);
-	guest_resume(&r->guest);
-	ret = session_go(&r->session, conf_ns);
 	if (ret == 0)
 		ret = session_late(&r->session);
 	if (ret != 0)
 		return from_session(r, ret);
 	guest_set_active(&r->guest, r->args->pairs);
 	return 0;
+}
+
+int
+rig_go(struct rig *r, uint64_t *conf_ns)
+{
+	guest_set_active(&r->guest, r->args->enable_late ? 1 : r->args->pairs);
+	guest_resume(&r->guest);
+	return go(r, conf_ns);
+}
+
+int
+rig_start_held(struct rig *r, uint64_t *conf_ns)
+{
+	return go(r, conf_ns);
+}
+
+int
+rig_enable(struct rig *r, unsigned int vq, bool on)
+{
+	int ret;
+
+	if (!on)
+		guest_set_sending(&r->guest, vq, false);
+	ret = from_session(r, session_enable(&r->session, vq, on));
+	if (ret == 0 && on)
+		guest_set_sending(&r->guest, vq, true);
+	return ret;
 }
 
 int
@@ -167,7 +191,7 @@ rig_finish(struct rig *r, struct rig_stop *stop)
 	int ret;
 
 	snprintf(r->stage, sizeof(r->stage), "at the end: ");
-	all = guest_drain(&r->guest, DRAIN_TIMEOUT_NS);
+	all = guest_drain(&r->guest, RIG_DRAIN_NS);
 	ret = rig_stop(r, stop);
 	if (ret == 0)
 		ret = rig_collect(r, stop);
@@ -175,7 +199,7 @@ rig_finish(struct rig *r, struct rig_stop *stop)
 		ret = rig_reset(r);
 	if (ret == 0 && !all)
 		ret = rig_fail(r, -ETIMEDOUT, "the device left packets waiting for %llu s",
-				DRAIN_TIMEOUT_NS / CLOCK_S);
+				RIG_DRAIN_NS / CLOCK_S);
 	return ret;
 }
 

@@ -21,6 +21,8 @@
 #include "mem.h"
 #include "session.h"
 
+#define RIG_DRAIN_NS 3000000000ull	/* for the last packets of a run */
+
 struct rig {
 	const struct args *args;
 	struct layout layout;
@@ -59,6 +61,10 @@ struct mem *rig_move(struct rig *r, struct mem *mem);
 int rig_ready(struct rig *r);
 /** Let guest and device run. @p conf_ns as session_go(). */
 int rig_go(struct rig *r, uint64_t *conf_ns);
+/** The same, but hold the guest: it runs from guest_resume() on. */
+int rig_start_held(struct rig *r, uint64_t *conf_ns);
+/** Enable or disable a virtqueue of the running device. A guest does not send on a disabled one. */
+int rig_enable(struct rig *r, unsigned int vq, bool on);
 /** Hold the guest, and stop the device with GET_VRING_BASE on all rings. */
 int rig_stop(struct rig *r, struct rig_stop *stop);
 /** Take what the stopped device had done from the rings, and settle the ledger. */

@@ -248,6 +248,17 @@ session_late(struct session *s)
 	return from_fe(s, ret);
 }
 
+int
+session_enable(struct session *s, unsigned int vq, bool on)
+{
+	uint64_t features;
+	int ret = enable(s, vq, vq + 1, on);
+
+	if (ret == 0)
+		ret = fe_get_u64(&s->fe, VU_GET_FEATURES, &features);
+	return from_fe(s, ret);
+}
+
 /* ---- stopping ---- */
 
 int

@@ -47,6 +47,8 @@ int session_setup(struct session *s, const struct net *net, const struct vu_mem_
 /** @p ns gets the time from DRIVER_OK to the answer of the barrier. */
 int session_go(struct session *s, uint64_t *ns);
 int session_late(struct session *s);
+/** Enable or disable one ring of a running device, and wait until it has been dealt with. */
+int session_enable(struct session *s, unsigned int vq, bool on);
 /** @p ns gets the time from the first GET_VRING_BASE to the answer of the last. */
 int session_stop(struct session *s, uint64_t *ns);
 int session_reset(struct session *s);

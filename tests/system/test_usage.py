@@ -83,6 +83,8 @@ class TestVdpa(UsageCase):
                 (['--bench', 'reset', '--gap', '-1'], '--gap'),
                 (['--bench', 'reset', '--seconds', 'x'], '--seconds'),
                 (['--bench', 'reset', '--pps', 'x'], '--pps'),
+                (['--bench', 'reset', '--interactive'], '--interactive'),
+                (['--interactive', '--json', 'x.json'], '--json'),
                 (['--bench', 'reset', 'word'], 'word')):
             with self.subTest(options=options):
                 self.bad([harness.TEST_VDPA, *harness.eal(), '--', *options], word)
