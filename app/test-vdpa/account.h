@@ -16,7 +16,8 @@
  * stopped.
  *
  * The blackout begins with a stop (account_stopped()) and ends with the first frame that the guest
- * sees after it (account_back()). A frame that never arrives is in the blackout if it was
+ * sees of a device that has started (account_back()): before, some of its queues may receive while
+ * others do not yet. A frame that never arrives is in the blackout if it was
  *   - on its way at the stop: not overtaken, and not taken ACCOUNT_TRANSIT_NS before;
  *   - sent before the end, unless the device took it ACCOUNT_TRANSIT_NS after that.
  * The tolerance is needed since the guest learns only some time later what the device took.

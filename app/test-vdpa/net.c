@@ -332,7 +332,7 @@ net_rx(struct net *n, uint64_t now_ns)
 		if (p->rx_nrepost >= rx_batch(&n->cfg))
 			rx_repost(n, p);
 	}
-	if (n->blackout && seen > 0)
+	if (n->blackout && seen > 0 && !__atomic_load_n(&n->starting, __ATOMIC_ACQUIRE))
 		end_blackout(n, now_ns);
 	return seen;
 }
@@ -516,7 +516,14 @@ net_reset(struct net *n, uint64_t features)
 		p->rx.ops->publish(&p->rx);
 		__atomic_store_n(&p->alive, false, __ATOMIC_RELAXED);
 	}
+	__atomic_store_n(&n->starting, true, __ATOMIC_RELEASE);
 	return 0;
+}
+
+void
+net_started(struct net *n)
+{
+	__atomic_store_n(&n->starting, false, __ATOMIC_RELEASE);
 }
 
 void

@@ -76,7 +76,8 @@ struct net {
 	bool any_layout;	/* header and frame may share a descriptor */
 	bool indirect;
 	bool one_way;
-	bool blackout;		/* nothing was seen since net_stop(), or ever */
+	bool starting;		/* the device is not configured yet; atomic */
+	bool blackout;		/* since net_stop(), or ever, nothing was seen of a started device */
 	char fault[128];	/* why net_rx() or net_tx() returned -EIO */
 };
 
@@ -111,12 +112,15 @@ net_ring(const struct net *n, unsigned int vq)
  */
 int net_reset(struct net *n, uint64_t features);
 
+/** The device has been configured: all its queues run. Any thread. */
+void net_started(struct net *n);
+
 /** Kick all rings, once the device may listen. */
 void net_kick_all(struct net *n);
 
 /**
- * Receive and verify all there is; the first frame ends a blackout. Returns how many frames were
- * seen, or -EIO (see fault).
+ * Receive and verify all there is; the first frame ends a blackout, once net_started(). Returns how
+ * many frames were seen, or -EIO (see fault).
  */
 int net_rx(struct net *n, uint64_t now_ns);
 /**

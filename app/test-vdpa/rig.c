@@ -130,6 +130,7 @@ go(struct rig *r, uint64_t *conf_ns)
 		ret = session_late(&r->session);
 	if (ret != 0)
 		return from_session(r, ret);
+	net_started(&r->guest.net);
 	guest_set_active(&r->guest, r->args->pairs);
 	return 0;
 }
