@@ -122,21 +122,27 @@ set_bdf(struct emu_dev_config *cfg, const char *val)
 	return NULL;
 }
 
+/* A device's name is that of a folder of sysfs. */
+static bool
+is_name(const char *val)
+{
+	size_t i, len = strlen(val);
+
+	if (len == 0 || len >= sizeof(((struct emu_dev_config *)0)->name) || val[0] == '.')
+		return false;
+	for (i = 0; i < len; i++) {
+		if (!isalnum((unsigned char)val[i]) && strchr("_-.", val[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
 static const char *
 set_name(struct emu_dev_config *cfg, const char *val)
 {
-	static const char allowed[] =
-		"allowed are 1 to 63 letters, digits, '_', '-' and '.', not '.' first";
-	size_t i, len = strlen(val);
-
-	/* It names a folder of sysfs. */
-	if (len == 0 || len >= sizeof(cfg->name) || val[0] == '.')
-		return allowed;
-	for (i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)val[i]) && strchr("_-.", val[i]) == NULL)
-			return allowed;
-	}
-	memcpy(cfg->name, val, len + 1);
+	if (!is_name(val))
+		return "allowed are 1 to 63 letters, digits, '_', '-' and '.', not '.' first";
+	snprintf(cfg->name, sizeof(cfg->name), "%s", val);
 	return NULL;
 }
 
@@ -162,12 +168,20 @@ set_caps(struct emu_dev_config *cfg, const char *val)
 static const char *
 set_wire(struct emu_dev_config *cfg, const char *val)
 {
-	if (strcmp(val, "loop") == 0)
+	static const char pair[] = "pair:";
+
+	cfg->pair[0] = '\0';
+	if (strcmp(val, "loop") == 0) {
 		cfg->wire = EMU_WIRE_LOOP;
-	else if (strcmp(val, "null") == 0)
+	} else if (strcmp(val, "null") == 0) {
 		cfg->wire = EMU_WIRE_NULL;
-	else
-		return "allowed are loop, null";
+	} else if (strncmp(val, pair, strlen(pair)) == 0 && is_name(val + strlen(pair))) {
+		cfg->wire = EMU_WIRE_PAIR;
+		snprintf(cfg->pair, sizeof(cfg->pair), "%s", val + strlen(pair));
+	} else {
+		return "allowed are loop, null, pair:NAME (an RDMA device name)";
+	}
+	cfg->wire_given = true;
 	return NULL;
 }
 
@@ -269,5 +283,66 @@ emu_config_parse(struct emu_dev_config *cfg, const char *spec, char *err, size_t
 		return -EINVAL;
 	}
 	*cfg = new;
+	return 0;
+}
+
+/* ---- pairs ---- */
+
+static int
+find_name(const struct emu_dev_config *const *cfg, unsigned int n, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (strcmp(cfg[i]->name, name) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Can device @p i have the one that it names, number @p other, at its wire's end? Returns what
+ * speaks against it, or NULL. */
+static const char *
+pair_obstacle(const struct emu_dev_config *const *cfg, const int *peer, unsigned int i, int other)
+{
+	const struct emu_dev_config *b;
+
+	if (other < 0)
+		return "there is no device of that name";
+	if (other == (int)i)
+		return "a device is not its own pair: that is wire=loop";
+	b = cfg[other];
+	if (b->wire == EMU_WIRE_PAIR && strcmp(b->pair, cfg[i]->name) != 0)
+		return "that device is given another pair";
+	if (b->wire != EMU_WIRE_PAIR && b->wire_given)
+		return "that device is given another wire";
+	if (peer[other] >= 0 && peer[other] != (int)i)
+		return "that device is the pair of another one";
+	return NULL;
+}
+
+int
+emu_config_pairs(const struct emu_dev_config *const *cfg, unsigned int n, int *peer, char *err,
+		size_t errlen)
+{
+	const char *obstacle;
+	unsigned int i;
+	int other;
+
+	for (i = 0; i < n; i++)
+		peer[i] = -1;
+	for (i = 0; i < n; i++) {
+		if (cfg[i]->wire != EMU_WIRE_PAIR)
+			continue;
+		other = find_name(cfg, n, cfg[i]->pair);
+		obstacle = pair_obstacle(cfg, peer, i, other);
+		if (obstacle != NULL) {
+			snprintf(err, errlen, "device %s: wire=pair:%s: %s", cfg[i]->name,
+				cfg[i]->pair, obstacle);
+			return -EINVAL;
+		}
+		peer[i] = other;
+		peer[other] = (int)i;
+	}
 	return 0;
 }

@@ -214,6 +214,8 @@ void emu_wire_rx(struct emu_dev *dev, const void *frame, uint32_t len);
 
 int emu_engine_start(struct emu_dev *dev);
 void emu_engine_stop(struct emu_dev *dev);
+/** There is something to do: ends a pause of the thread. Any thread, no lock needed. */
+void emu_engine_wake(struct emu_dev *dev);
 /** Take and release dev->lock from a command: the device's thread lets waiting commands pass. */
 void emu_dev_lock(struct emu_dev *dev);
 void emu_dev_unlock(struct emu_dev *dev);
@@ -235,6 +237,7 @@ enum {
 
 struct emu_objs;                   /* object tables, obj.c */
 struct emu_engine;                 /* thread, bounce buffer, counters of back-off, engine.c */
+struct emu_cable;                  /* to the other device of a pair, pair.c */
 
 struct emu_dev {
 	struct emu_dev_config cfg;
@@ -248,6 +251,8 @@ struct emu_dev {
 	atomic_uint lock_waiters;  /* commands that want the lock */
 	struct emu_objs *objs;
 	struct emu_engine *engine;
+	struct emu_cable *_Atomic cable; /* NULL: none; which end of it this device is */
+	unsigned int cable_end;
 	uint64_t mkey_gen;         /* changes with every mkey created or destroyed: TLBs die */
 
 	int bar_fd;

@@ -44,7 +44,7 @@ struct emu_host_ops {
 #define EMU_PIN_WRITE 0x1u
 
 /* What a device is made of: one --device option of mlx5-emu-run. */
-enum emu_wire_type { EMU_WIRE_LOOP, EMU_WIRE_NULL };
+enum emu_wire_type { EMU_WIRE_LOOP, EMU_WIRE_NULL, EMU_WIRE_PAIR };
 
 struct emu_dev_config {
 	char bdf[16];              /* "0000:e1:00.2" */
@@ -52,6 +52,8 @@ struct emu_dev_config {
 	char model[16];            /* "cx6dx" */
 	char caps[512];            /* "-freeze_to_rdy_supported:+..." */
 	enum emu_wire_type wire;
+	bool wire_given;           /* by an option: no other device may take this one as its pair */
+	char pair[64];             /* name of the device at the other end, with EMU_WIRE_PAIR */
 	uint32_t max_vqs;
 	uint8_t mac[6];
 };
@@ -62,6 +64,15 @@ void emu_config_default(struct emu_dev_config *cfg, unsigned int index);
 /** Apply KEY=VAL[,KEY=VAL]... on top of what @p cfg holds.
  * Returns 0, or -EINVAL with one line in @p err that names the key, the value and what is allowed. */
 int emu_config_parse(struct emu_dev_config *cfg, const char *spec, char *err, size_t errlen);
+
+/**
+ * Find who is at the other end of each wire of @p n devices that will share a process: peer[i] gets
+ * the number of device i's pair, or -1. One of two may name the other, if that one's wire was not
+ * given.
+ * Returns 0, or -EINVAL with one line in @p err that names the device and what is wrong.
+ */
+int emu_config_pairs(const struct emu_dev_config *const *cfg, unsigned int n, int *peer, char *err,
+		size_t errlen);
 
 /* An event queue entry. */
 struct emu_event {
@@ -84,6 +95,12 @@ int emu_dev_create(const struct emu_dev_config *cfg, const struct emu_host_ops *
 void emu_dev_destroy(struct emu_dev *dev);
 
 const struct emu_dev_config *emu_dev_config(const struct emu_dev *dev);
+
+/**
+ * Connect the wires that are pairs, when all devices are there and nobody uses them yet.
+ * Returns 0, -EINVAL with one line in @p err (emu_config_pairs()), or -ENOMEM, likewise.
+ */
+int emu_devs_connect(struct emu_dev *const *devs, unsigned int n, char *err, size_t errlen);
 
 /**
  * Execute one firmware command. @p in and @p out are PRM mailboxes (big-endian). Length, opcode, uid

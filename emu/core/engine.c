@@ -2,11 +2,11 @@
 /*
  * The device's thread: doorbells in, packets through, commands past.
  *
- * It works in turns. A turn holds dev->lock: it takes doorbells, serves every ready queue once with
- * at most EMU_BURST packets, and publishes what was received. Between turns commands have the lock
- * first. With nothing to do it looks at the doorbell words without the lock: for a while without a
- * pause, then with pauses that grow. A queue that becomes ready ends a pause: its doorbell is about
- * to be rung.
+ * It works in turns. A turn holds dev->lock: it takes doorbells and what the other device of a pair
+ * sent, serves every ready queue once with at most EMU_BURST packets, and publishes what was
+ * received. Between turns commands have the lock first. With nothing to do it looks at the doorbell
+ * words without the lock: for a while without a pause, then with pauses that grow. A queue that
+ * becomes ready ends a pause, for its doorbell is about to be rung; so does a frame of a pair.
  */
 #include <errno.h>
 #include <sched.h>
@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "pair.h"
 
 enum {
 	NS_PER_US = 1000,
@@ -108,7 +109,7 @@ emu_engine_add(struct emu_virtq *vq)
 		atomic_fetch_add(&eng->npending, 1);
 	TAILQ_INSERT_TAIL(&eng->ready, vq, ready_link);
 	eng->nready++;
-	sem_post(&eng->wake);
+	emu_engine_wake(eng->dev);
 }
 
 void
@@ -174,6 +175,10 @@ turn(struct emu_engine *eng)
 	emu_cq_poll_arms(dev);
 	eng->busy = atomic_exchange(&eng->recall, false);
 	eng->busy |= take_doorbells(eng);
+	if (emu_pair_rx(dev, EMU_BURST) > 0) {
+		publish_received(eng);
+		eng->busy = true;
+	}
 	/* A queue that fails leaves the list: its place is taken, not walked past. */
 	for (n = eng->nready; n > 0 && (vq = TAILQ_FIRST(&eng->ready)) != NULL; n--) {
 		TAILQ_REMOVE(&eng->ready, vq, ready_link);
@@ -215,6 +220,7 @@ static bool
 called(struct emu_engine *eng)
 {
 	return doorbell_rung(eng->dev) || emu_uar_rung(eng->dev, &eng->uars) ||
+		emu_pair_pending(eng->dev) ||
 		atomic_load_explicit(&eng->npending, memory_order_relaxed) > 0 ||
 		atomic_load_explicit(&eng->recall, memory_order_relaxed);
 }
@@ -331,10 +337,18 @@ emu_engine_start(struct emu_dev *dev)
 }
 
 void
+emu_engine_wake(struct emu_dev *dev)
+{
+	sem_post(&dev->engine->wake);
+}
+
+void
 emu_engine_stop(struct emu_dev *dev)
 {
 	atomic_store(&dev->engine->stop, true);
-	sem_post(&dev->engine->wake);
+	emu_engine_wake(dev);
 	pthread_join(dev->engine->thread, NULL);
+	/* Up to here the other device of a pair may wake the thread. */
+	emu_pair_unplug(dev);
 	engine_free(dev);
 }

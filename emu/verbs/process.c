@@ -159,6 +159,21 @@ remove_devices(void)
 }
 
 static int
+connect_devices(void)
+{
+	struct emu_dev *devs[EMU_DEVICES_MAX];
+	char err[256];
+	int i, rc;
+
+	for (i = 0; i < process.n; i++)
+		devs[i] = process.devs[i]->dev;
+	rc = emu_devs_connect(devs, (unsigned int)process.n, err, sizeof(err));
+	if (rc != 0)
+		complain(EMU_ENV_DEVICES, err);
+	return rc;
+}
+
+static int
 make_devices(void)
 {
 	const char *trace = getenv(EMU_ENV_TRACE);
@@ -186,6 +201,8 @@ make_devices(void)
 		rc = add_device(&cfg, 0);
 	}
 	if (rc >= 0)
+		rc = connect_devices();
+	if (rc == 0)
 		return 0;
 err:
 	remove_devices();

@@ -46,7 +46,8 @@ static const char usage[] =
 	"      name=NAME     RDMA device name (mlx5_0, mlx5_1, ...)\n"
 	"      model=MODEL   cx6dx\n"
 	"      caps=LIST     +NAME or -NAME by PRM name, joined by ':' (the model's)\n"
-	"      wire=WIRE     loop: what it sends comes back; null: it goes nowhere (loop)\n"
+	"      wire=WIRE     loop: what it sends comes back; null: it goes nowhere;\n"
+	"                    pair:NAME: to and from the device of that name (loop)\n"
 	"      max_vqs=N     virtqueues (512)\n"
 	"      mac=MAC       (derived from bdf)\n"
 	"  --latency PROFILE              time charged a command: none (none)\n"
@@ -118,6 +119,20 @@ add_device(struct options *o, const char *spec)
 	}
 	o->ndevs++;
 	join(&o->devices, "--device", spec);
+}
+
+static void
+check_pairs(const struct options *o)
+{
+	const struct emu_dev_config *cfg[EMU_DEVICES_MAX];
+	int peer[EMU_DEVICES_MAX];
+	char err[512];
+	unsigned int i;
+
+	for (i = 0; i < o->ndevs; i++)
+		cfg[i] = &o->devs[i];
+	if (emu_config_pairs(cfg, o->ndevs, peer, err, sizeof(err)) != 0)
+		die(EXIT_USAGE, "--device: %s", err);
 }
 
 static void
@@ -301,6 +316,7 @@ main(int argc, char **argv)
 
 	if (o.ndevs == 0)
 		emu_config_default(&o.devs[o.ndevs++], 0);
+	check_pairs(&o);
 	if (o.report[0] != '\0')
 		write_empty_report(o.report);
 	set_env(EMU_ENV_DEVICES, o.devices);

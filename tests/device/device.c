@@ -8,18 +8,19 @@
 
 /* ---- the device ---- */
 
+/* The device named in an environment variable, else the first that is not @p other. */
 static struct ibv_context *
-open_context(void)
+open_context(const char *variable, const struct ibv_device *other)
 {
 	struct mlx5dv_context_attr attr = { .flags = MLX5DV_CONTEXT_FLAGS_DEVX };
-	const char *want = getenv("MLX5_TEST_DEVICE");
+	const char *want = getenv(variable);
 	struct ibv_device **list = ibv_get_device_list(NULL);
 	struct ibv_context *ctx = NULL;
 	int i;
 
 	for (i = 0; list != NULL && list[i] != NULL && ctx == NULL; i++) {
 		if (want != NULL ? strcmp(ibv_get_device_name(list[i]), want) == 0 :
-				mlx5dv_is_supported(list[i]))
+				list[i] != other && mlx5dv_is_supported(list[i]))
 			ctx = mlx5dv_open_device(list[i], &attr);
 	}
 	if (ctx == NULL)
@@ -91,15 +92,16 @@ alloc_td_tis(struct dev *d)
 	return true;
 }
 
-struct dev *
-dev_open(bool with_var)
+/* Everything on an open context, which may be NULL. */
+static struct dev *
+dev_on(struct ibv_context *ctx, bool with_var)
 {
 	struct dev *d = calloc(1, sizeof(*d));
 	const char *step = "context";
 
 	if (d == NULL)
 		return NULL;
-	d->ctx = open_context();
+	d->ctx = ctx;
 	if (d->ctx == NULL)
 		goto fail;
 	step = "capabilities";
@@ -129,6 +131,18 @@ fail:
 	fprintf(stderr, "cannot set up the device: %s: %s\n", step, strerror(errno));
 	dev_close(d);
 	return NULL;
+}
+
+struct dev *
+dev_open(bool with_var)
+{
+	return dev_on(open_context("MLX5_TEST_DEVICE", NULL), with_var);
+}
+
+struct dev *
+dev_open_peer(const struct dev *d)
+{
+	return dev_on(open_context("MLX5_TEST_PEER", d->ctx->device), true);
 }
 
 int

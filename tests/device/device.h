@@ -52,6 +52,8 @@ int dev_teardown(void **state);
 
 /** Open one more context of the same device: a foreign user of it. NULL on failure. */
 struct dev *dev_open(bool with_var);
+/** Open the device at the other end of the wire: MLX5_TEST_PEER, else the next mlx5 device. */
+struct dev *dev_open_peer(const struct dev *d);
 /** Close it. Returns 0, or -1 when something that it owns could not be destroyed. */
 int dev_close(struct dev *d);
 

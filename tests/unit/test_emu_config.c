@@ -73,6 +73,11 @@ every_key_is_taken(void **state)
 	assert_int_equal(cfg.max_vqs, 33);
 	must_parse(&cfg, "wire=loop");
 	assert_int_equal(cfg.wire, EMU_WIRE_LOOP);
+	must_parse(&cfg, "wire=pair:mlx5_7");
+	assert_int_equal(cfg.wire, EMU_WIRE_PAIR);
+	assert_string_equal(cfg.pair, "mlx5_7");
+	must_parse(&cfg, "wire=null");
+	assert_string_equal(cfg.pair, "");
 	assert_int_equal(cfg.max_vqs, 33);
 }
 
@@ -101,7 +106,10 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "loop", { "loop", "KEY=VALUE", "wire" } },
 		{ "wire=loop,", { "''", "KEY=VALUE", "wire" } },
 		{ "=x", { "=x", "no such key", "wire" } },
-		{ "wire=tap:emu0", { "wire", "tap:emu0", "loop, null" } },
+		{ "wire=tap:emu0", { "wire", "tap:emu0", "loop, null, pair:NAME" } },
+		{ "wire=pair", { "wire", "pair", "loop, null, pair:NAME" } },
+		{ "wire=pair:", { "wire", "pair:", "loop, null, pair:NAME" } },
+		{ "wire=pair:a/b", { "wire", "pair:a/b", "loop, null, pair:NAME" } },
 		{ "wire=", { "wire=", "allowed", "loop, null" } },
 		{ "model=cx7", { "model", "cx7", "cx6dx" } },
 		{ "max_vqs=0", { "max_vqs", "0", "1 to 65535" } },
@@ -165,6 +173,84 @@ options_that_are_too_long_are_refused(void **state)
 	memcpy(spec, "name=", 5);
 	spec[5 + sizeof(cfg.name)] = '\0';
 	assert_int_equal(emu_config_parse(&cfg, spec, err, sizeof(err)), -EINVAL);
+}
+
+/* ---- pairs ---- */
+
+enum { DEVS_MAX = 4 };
+
+/* Configure devices by their wires ("" for one that is not given) and find their pairs. */
+static int
+find_pairs(const char *const *wires, unsigned int n, int *peer, char *err, size_t errlen)
+{
+	static struct emu_dev_config cfg[DEVS_MAX];
+	const struct emu_dev_config *all[DEVS_MAX];
+	char spec[64];
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		emu_config_default(&cfg[i], i);
+		snprintf(spec, sizeof(spec), "wire=%s", wires[i]);
+		if (wires[i][0] != '\0')
+			must_parse(&cfg[i], spec);
+		all[i] = &cfg[i];
+	}
+	return emu_config_pairs(all, n, peer, err, errlen);
+}
+
+static void
+pairs_are_named_by_one_end_or_both(void **state)
+{
+	static const struct {
+		const char *wires[DEVS_MAX];
+		int peer[DEVS_MAX];
+	} good[] = {
+		{ { "", "", "null", "loop" }, { -1, -1, -1, -1 } },
+		{ { "pair:mlx5_1", "pair:mlx5_0", "", "" }, { 1, 0, -1, -1 } },
+		{ { "pair:mlx5_3", "", "", "" }, { 3, -1, -1, 0 } },
+		{ { "", "loop", "", "pair:mlx5_0" }, { 3, -1, -1, 0 } },
+		{ { "pair:mlx5_2", "pair:mlx5_3", "pair:mlx5_0", "" }, { 2, 3, 0, 1 } },
+	};
+	int peer[DEVS_MAX];
+	char err[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(good); i++) {
+		assert_int_equal(find_pairs(good[i].wires, DEVS_MAX, peer, err, sizeof(err)), 0);
+		assert_memory_equal(peer, good[i].peer, sizeof(peer));
+	}
+}
+
+static void
+pairs_that_cannot_be_are_refused_in_one_line(void **state)
+{
+	static const struct {
+		const char *wires[DEVS_MAX];
+		const char *dev, *says;
+	} bad[] = {
+		{ { "pair:nosuch", "", "", "" }, "device mlx5_0: wire=pair:nosuch", "no device" },
+		{ { "", "pair:mlx5_1", "", "" }, "device mlx5_1: wire=pair:mlx5_1", "own pair" },
+		{ { "pair:mlx5_1", "loop", "", "" }, "device mlx5_0", "another wire" },
+		{ { "pair:mlx5_1", "null", "", "" }, "device mlx5_0", "another wire" },
+		{ { "pair:mlx5_1", "pair:mlx5_2", "", "" }, "device mlx5_0", "another pair" },
+		{ { "pair:mlx5_1", "", "pair:mlx5_1", "" }, "device mlx5_2", "pair of another" },
+		{ { "pair:mlx5_1", "pair:mlx5_0", "pair:mlx5_1", "" }, "device mlx5_2",
+			"another pair" },
+	};
+	int peer[DEVS_MAX];
+	char err[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(bad); i++) {
+		err[0] = '\0';
+		assert_int_equal(find_pairs(bad[i].wires, DEVS_MAX, peer, err, sizeof(err)),
+			-EINVAL);
+		assert_null(strchr(err, '\n'));
+		if (strstr(err, bad[i].dev) == NULL || strstr(err, bad[i].says) == NULL)
+			fail_msg("'%s' does not say '%s'", err, bad[i].says);
+	}
 }
 
 /* ---- capabilities, as a driver reads them ---- */
@@ -291,6 +377,8 @@ main(void)
 		cmocka_unit_test(mac_follows_the_address_unless_given),
 		cmocka_unit_test(errors_name_key_value_and_what_is_allowed),
 		cmocka_unit_test(options_that_are_too_long_are_refused),
+		cmocka_unit_test(pairs_are_named_by_one_end_or_both),
+		cmocka_unit_test(pairs_that_cannot_be_are_refused_in_one_line),
 		cmocka_unit_test(capabilities_say_what_the_device_does),
 		cmocka_unit_test(current_capabilities_are_the_maximum),
 		cmocka_unit_test(pages_that_the_device_does_not_have_are_refused),
