@@ -9,6 +9,7 @@
  * context: as with the real library, a program that closes it first leaks the rest.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "face.h"
 
@@ -41,6 +42,9 @@ struct mlx5dv_dr_rule {
 	struct mlx5dv_dr_action *actions[];
 };
 
+/* What a query takes on a card, roughly. */
+enum { QUERY_NS = 300000 };
+
 /* ---- domains ---- */
 
 static int
@@ -54,17 +58,24 @@ query_page(struct face_ctx *ctx, uint16_t page)
 	return mlx5dv_devx_general_cmd(&ctx->verbs.context, in, sizeof(in), out, sizeof(out));
 }
 
-/* What libmlx5 asks of the device to see whether software may own its tables. A page that is not
- * there ends the questions: root tables do without. */
+/*
+ * What libmlx5 asks of the device to see whether software may own its tables. A page that is not
+ * there ends the questions: root tables do without. On a card each is a system call that sleeps
+ * until firmware has answered, and the program's other threads get the processor meanwhile.
+ * NVIDIA's vDPA driver can't do without that: a task that it hands to a thread that has not gone to
+ * sleep yet is forgotten.
+ */
 static void
 query_device(struct face_ctx *ctx)
 {
+	const struct timespec answer = { .tv_nsec = QUERY_NS };
 	static const uint16_t pages[] = {
 		MLX5_HCA_CAP_GENERAL, MLX5_HCA_CAP_NIC_FLOW_TABLE, MLX5_HCA_CAP_DEVICE_MEMORY,
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		nanosleep(&answer, NULL);
 		if (query_page(ctx, pages[i]) != 0)
 			return;
 	}
