@@ -8,16 +8,34 @@
 #include "counters.h"
 
 typedef const char *(*counters_fn)(void);
+typedef void (*mark_fn)(const char *phase);
+
+/* A data pointer into a function pointer, as POSIX has it for dlsym(). */
+static void
+find_symbol(const char *name, void *fn)
+{
+	void *sym = dlsym(RTLD_DEFAULT, name);
+
+	memcpy(fn, &sym, sizeof(sym));
+}
 
 static counters_fn
 find(void)
 {
-	/* A data pointer into a function pointer, as POSIX has it for dlsym(). */
-	void *sym = dlsym(RTLD_DEFAULT, "mlx5_emu_counters_json");
 	counters_fn fn;
 
-	memcpy(&fn, &sym, sizeof(fn));
+	find_symbol("mlx5_emu_counters_json", &fn);
 	return fn;
+}
+
+void
+counters_mark(const char *phase)
+{
+	mark_fn fn;
+
+	find_symbol("mlx5_emu_trace_mark", &fn);
+	if (fn != NULL)
+		fn(phase);
 }
 
 bool

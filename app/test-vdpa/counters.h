@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The counters of an emulated device, if the process runs on one.
+ * The counters of an emulated device and the marks in its trace, if the process runs on one.
  *
- * The function that delivers them is looked up when first needed; on real hardware it is absent,
- * and there are no counters. Main thread.
+ * The functions behind them are looked up when needed; on real hardware they are absent: there are
+ * no counters, and marks do nothing. Main thread.
  */
 #ifndef TEST_VDPA_COUNTERS_H
 #define TEST_VDPA_COUNTERS_H
@@ -24,5 +24,8 @@ char *counters_snapshot(void);
 
 /** Read a snapshot. Returns 0, or -ENODATA if it is NULL or lacks a counter. */
 int counters_read(const char *snapshot, struct counters *c);
+
+/** Firmware commands belong to another phase from here on: a line in the device's trace. */
+void counters_mark(const char *phase);
 
 #endif /* TEST_VDPA_COUNTERS_H */

@@ -21,6 +21,7 @@
 #include "args.h"
 #include "backend.h"
 #include "bench.h"
+#include "counters.h"
 #include "fe.h"
 #include "report.h"
 #include "shell.h"
@@ -299,12 +300,15 @@ main(int argc, char **argv)
 	if (start_eal(argc, argv) != 0)
 		return EXIT_FAILURE;
 	catch_signals();
+	counters_mark("probe");
 	if (p.args.socket != NULL)
 		status = run(&p, p.args.socket, p.args.socket, NULL, NULL);
 	else
 		status = run_device(&p, &stuck);
 	/* A driver that is stuck may still use what a cleanup would take away. */
-	if (!stuck)
+	if (!stuck) {
+		counters_mark("remove");
 		rte_eal_cleanup();
+	}
 	return status;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "counters.h"
 #include "rig.h"
 
 #define TRAFFIC_TIMEOUT_NS (10 * CLOCK_S)	/* a driver that is not back by then won't come */
@@ -112,8 +113,10 @@ int
 rig_ready(struct rig *r)
 {
 	struct vu_mem_table table;
-	int ret = net_reset(&r->guest.net, r->session.features);
+	int ret;
 
+	counters_mark("conf");
+	ret = net_reset(&r->guest.net, r->session.features);
 	if (ret != 0)
 		return rig_fail(r, ret, "the guest's rings: %s", strerror(-ret));
 	mem_table(r->mem, &r->slices, &table);
@@ -165,6 +168,7 @@ rig_enable(struct rig *r, unsigned int vq, bool on)
 int
 rig_stop(struct rig *r, struct rig_stop *stop)
 {
+	counters_mark("close");
 	guest_pause(&r->guest);
 	stop->begin_ns = clock_ns();
 	stop->last_rx_ns = guest_last_rx(&r->guest);
@@ -292,6 +296,7 @@ err_session:
 void
 rig_close(struct rig *r)
 {
+	counters_mark("cleanup");
 	session_close(&r->session);
 	guest_destroy(&r->guest);
 	mem_destroy(r->mem);
