@@ -116,6 +116,17 @@ prm_status_name(uint8_t status)
 	return "?";
 }
 
+const char *
+prm_virtq_error_name(uint8_t type)
+{
+	switch (type) {
+#define X(name, t) case t: return #name;
+	PRM_VIRTQ_ERRORS(X)
+#undef X
+	}
+	return "?";
+}
+
 /* ---- mailboxes of commands ---- */
 
 struct cmd_layouts {

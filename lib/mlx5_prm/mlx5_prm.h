@@ -130,6 +130,9 @@ int prm_opcode_by_name(const char *name);
 /** Name and meaning of a command status ("BAD_PARAM_ERR"), "?" if unknown. */
 const char *prm_status_name(uint8_t status);
 
+/** Name of an error type of a virtqueue ("INVALID_BUFFER"), "?" if unknown. */
+const char *prm_virtq_error_name(uint8_t type);
+
 /** Layout of a command's input or output mailbox; general objects are told apart by obj_type, which
  * for an output is taken from @p in. NULL when unknown. */
 const struct prm_layout *prm_cmd_layout_in(const void *in, size_t inlen);

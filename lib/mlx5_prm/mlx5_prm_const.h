@@ -116,6 +116,21 @@ enum {
 	MLX5_VIRTQ_STATE_ERR = 3,
 };
 
+/* virtio_q.error_type, as NVIDIA's SNAP library names the values: X(name, value). */
+#define PRM_VIRTQ_ERRORS(X) \
+	X(NO_ERROR, 0) \
+	X(NETWORK_ERROR, 1) \
+	X(BAD_DESCRIPTORS, 2) \
+	X(INVALID_BUFFER, 3) \
+	X(DESCRIPTOR_LIST_EXCEED_LIMIT, 4) \
+	X(INTERNAL_ERROR, 5)
+
+enum {
+#define X(name, type) MLX5_VIRTQ_ERROR_##name = type,
+	PRM_VIRTQ_ERRORS(X)
+#undef X
+};
+
 /* virtio_net_q_object.modify_field_select. */
 #define MLX5_VIRTQ_MODIFY_STATE (UINT64_C(1) << 0)
 #define MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_PARAMS (UINT64_C(1) << 3)
