@@ -22,10 +22,7 @@ struct pin {
 	uint64_t offset, len;      /* in the file */
 	void *map;                 /* our mapping, from map_offset on */
 	uint64_t map_offset, map_len;
-	struct ibv_mr *mr;         /* verbs */
-	struct mlx5dv_devx_umem *umem; /* DevX */
-	struct mlx5p_obj devx_mkey;
-	uint32_t mkey;
+	struct mlx5p_region region; /* its addresses are file offsets */
 	bool wanted, fresh;        /* since mlx5p_pins_mark() */
 };
 
@@ -118,48 +115,6 @@ file_put(struct mlx5p_pins *pins, struct file *file)
 
 /* ---- one pin ---- */
 
-/* Make the mapped interval known to the card. The key's addresses are file offsets. */
-static int
-pin_register(const struct mlx5p_pins *pins, struct pin *pin)
-{
-	void *addr = RTE_PTR_ADD(pin->map, pin->offset - pin->map_offset);
-	int ret;
-
-	if (pins->backend == MLX5P_MR_VERBS) {
-		pin->mr = ibv_reg_mr_iova(pins->hw->pd, addr, pin->len, pin->offset,
-			IBV_ACCESS_LOCAL_WRITE);
-		if (pin->mr == NULL)
-			return errno ? -errno : -EIO;
-		pin->mkey = pin->mr->lkey;
-		return 0;
-	}
-	pin->umem = mlx5dv_devx_umem_reg(pins->hw->ctx, addr, pin->len, IBV_ACCESS_LOCAL_WRITE);
-	if (pin->umem == NULL)
-		return errno ? -errno : -EIO;
-	ret = mlx5p_devx_create_umem_mkey(pins->hw, pin->umem->umem_id, pin->offset, pin->len,
-		&pin->devx_mkey);
-	if (ret < 0) {
-		mlx5dv_devx_umem_dereg(pin->umem);
-		return ret;
-	}
-	pin->mkey = pin->devx_mkey.id;
-	return 0;
-}
-
-static void
-pin_unregister(const struct mlx5p_pins *pins, struct pin *pin)
-{
-	int ret = 0;
-
-	if (pin->mr != NULL)
-		ret = ibv_dereg_mr(pin->mr);
-	mlx5p_devx_destroy(pins->hw, &pin->devx_mkey, "direct mkey");
-	if (pin->umem != NULL)
-		ret = mlx5dv_devx_umem_dereg(pin->umem);
-	if (ret)
-		MLX5P_LOG(ERR, pins->hw->name, "cannot unpin guest memory: %s", strerror(errno));
-}
-
 /* Pin [offset, offset + len) of a file and list it before @next (NULL: at the end). */
 static int
 pin_create(struct mlx5p_pins *pins, struct file *file, uint64_t offset, uint64_t len,
@@ -181,7 +136,8 @@ pin_create(struct mlx5p_pins *pins, struct file *file, uint64_t offset, uint64_t
 		ret = -errno;
 		goto free;
 	}
-	ret = pin_register(pins, pin);
+	ret = mlx5p_region_create(pins->hw, pins->backend,
+		RTE_PTR_ADD(pin->map, offset - pin->map_offset), len, offset, &pin->region);
 	if (ret < 0)
 		goto unmap;
 	if (next != NULL)
@@ -203,7 +159,7 @@ free:
 static void
 pin_destroy(struct mlx5p_pins *pins, struct file *file, struct pin *pin)
 {
-	pin_unregister(pins, pin);
+	mlx5p_region_destroy(pins->hw, &pin->region);
 	munmap(pin->map, pin->map_len);
 	pins->bytes -= pin->len;
 	TAILQ_REMOVE(&file->pins, pin, next);
@@ -345,7 +301,7 @@ mlx5p_pins_piece(const struct mlx5p_pins *pins, const struct mlx5p_extent *exten
 	TAILQ_FOREACH(pin, &file->pins, next) {
 		if (extent->offset < pin->offset || extent->offset >= pin->offset + pin->len)
 			continue;
-		piece->mkey = pin->mkey;
+		piece->mkey = pin->region.mkey;
 		piece->address = extent->offset;
 		piece->len = RTE_MIN(extent->len, pin->offset + pin->len - extent->offset);
 		return 0;

@@ -20,16 +20,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "region.h"
+
 struct mlx5p_hw;
 struct mlx5p_pins;
 
 /* The grid: a multiple of every page size of interest, so that huge pages stay whole. */
 #define MLX5P_PIN_GRID (UINT64_C(1) << 30)
-
-enum mlx5p_mr_backend {
-	MLX5P_MR_VERBS,            /* ibv_reg_mr_iova() */
-	MLX5P_MR_DEVX,             /* DevX umem and CREATE_MKEY */
-};
 
 /* An interval of a file. */
 struct mlx5p_extent {
