@@ -125,6 +125,11 @@ void emu_dev_doorbell_area(const struct emu_dev *dev, uint64_t *offset, uint64_t
 
 /** Count an object of the face (a VAR, an event channel) as alive or gone. @p type is a literal. */
 void emu_alive_add(const char *type, int delta);
+/**
+ * From here on, until it is called with false, what the calling thread counts as gone is what a
+ * program left behind when it closed its device: the report names it as reclaimed.
+ */
+void emu_reclaim(bool on);
 /** Count a pin (bytes > 0, time it took) or an unpin (bytes < 0). */
 void emu_pins_add(int64_t bytes, uint64_t ns);
 /** Print the report object (interfaces.md) on one line. */
