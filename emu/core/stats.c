@@ -87,8 +87,17 @@ print_commands(FILE *out)
 struct kind {
 	const char *name;
 	int64_t alive;
+	uint64_t reclaimed;        /* from programs that closed a device without destroying it */
 	struct kind *next;
 };
+
+static _Thread_local bool reclaiming;
+
+void
+emu_reclaim(bool on)
+{
+	reclaiming = on;
+}
 
 static pthread_mutex_t kinds_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kind core_kinds[EMU_OBJ_TYPES];
@@ -122,8 +131,11 @@ emu_alive_add(const char *type, int delta)
 		if (*k != NULL)
 			(*k)->name = type;
 	}
-	if (*k != NULL)
+	if (*k != NULL) {
 		(*k)->alive += delta;
+		if (reclaiming && delta < 0)
+			(*k)->reclaimed += (uint64_t)-delta;
+	}
 	pthread_mutex_unlock(&kinds_lock);
 }
 
@@ -141,6 +153,28 @@ print_alive(FILE *out)
 	fprintf(out, ",\"alive\":{\"total\":%" PRId64 ",\"by_type\":{", total);
 	for (k = kinds; k != NULL; k = k->next) {
 		fprintf(out, "%s\"%s\":%" PRId64, comma, k->name, k->alive);
+		comma = ",";
+	}
+	fputs("}}", out);
+	pthread_mutex_unlock(&kinds_lock);
+}
+
+/* Only what there is. */
+static void
+print_reclaimed(FILE *out)
+{
+	const struct kind *k;
+	const char *comma = "";
+	uint64_t total = 0;
+
+	pthread_mutex_lock(&kinds_lock);
+	for (k = kinds; k != NULL; k = k->next)
+		total += k->reclaimed;
+	fprintf(out, ",\"reclaimed\":{\"total\":%" PRIu64 ",\"by_type\":{", total);
+	for (k = kinds; k != NULL; k = k->next) {
+		if (k->reclaimed == 0)
+			continue;
+		fprintf(out, "%s\"%s\":%" PRIu64, comma, k->name, k->reclaimed);
 		comma = ",";
 	}
 	fputs("}}", out);
@@ -291,6 +325,7 @@ emu_report_print(FILE *out)
 	fputs("{", out);
 	print_commands(out);
 	print_alive(out);
+	print_reclaimed(out);
 	print_pins(out);
 	print_dma(out);
 	print_devs(out);

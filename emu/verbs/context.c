@@ -236,7 +236,10 @@ ibv_close_device(struct ibv_context *context)
 {
 	struct face_ctx *ctx = face_ctx_of(context);
 
+	/* What the program had left to it. */
+	emu_reclaim(true);
 	destroy_objs(ctx);
+	emu_reclaim(false);
 	face_uars_destroy(ctx);
 	empty_context(ctx);
 	destroy_td(ctx);
