@@ -2,13 +2,17 @@
 /*
  * Driver arguments: "dev=0000:e1:00.2,persist=reset,...".
  *
- * Owns: their names, defaults, ranges and the one line that a bad one is answered with.
+ * Owns: their names, defaults, ranges and the one line that a bad one is answered with. Arguments that
+ * NVIDIA's driver has, too, have its names, values and meanings.
  */
 #ifndef MLX5P_ARGS_H
 #define MLX5P_ARGS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "devx.h"
+#include "pace.h"
 #include "pins.h"
 
 enum mlx5p_persist {
@@ -22,6 +26,12 @@ struct mlx5p_args {
 	bool reuse_queues;
 	enum mlx5p_mr_backend mr_backend;
 	int event_core;            /* processor of the event thread, -1: any */
+	enum mlx5p_event_mode event_mode;
+	uint32_t event_us;
+	uint32_t no_traffic_time;  /* polls */
+	struct mlx5p_moderation moderation;
+	uint32_t queues;           /* queue pairs to make ready at probe, 0: none */
+	uint32_t queue_size;       /* of those */
 };
 
 /**

@@ -1,39 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#include <linux/vhost_types.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
-#include <linux/virtio_ring.h>
 
-#include <mlx5_prm.h>
 #include <rte_common.h>
 #include <rte_vhost.h>
 #include <vhost_iotlb_user.h>
 
 #include "aspace.h"
 #include "device.h"
+#include "dirty.h"
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
+#include "notifier.h"
+#include "ops.h"
+#include "queues.h"
 #include "stats.h"
-#include "steer.h"
-#include "virtq.h"
-
-/* What rte_vhost.h of some versions leaves to <linux/vhost_types.h> or nobody. */
-#ifndef VIRTIO_F_ORDER_PLATFORM
-#define VIRTIO_F_ORDER_PLATFORM 36
-#endif
-
-#define FEATURE(bit) (UINT64_C(1) << (bit))
-
-/* The vhost library's limit of rings a connection; its header does not tell. */
-#define VHOST_VRINGS_MAX 256
 
 struct mlx5p_dev {
 	TAILQ_ENTRY(mlx5p_dev) next;
@@ -44,18 +32,14 @@ struct mlx5p_dev {
 	struct mlx5p_args args;
 	struct mlx5p_hw hw;
 	struct mlx5p_events *events;
+	struct mlx5p_notifier *notifier;
 	struct mlx5p_aspace *aspace;
-	struct mlx5p_steer *steer;
-	struct mlx5p_virtq_env env;
-	struct mlx5p_virtq *virtqs;
-	bool *enabled;             /* a queue: the front-end wants it to run */
-	uint32_t nqueues;          /* of the card, an even number */
+	struct mlx5p_queues *queues;
+	struct mlx5p_dirty dirty;
 
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
-	bool configured;           /* between a dev_conf that succeeded and dev_close */
-	int vid;                   /* valid while configured */
-	uint64_t features;         /* negotiated, likewise */
+	bool configured;           /* between a conf that succeeded and close */
 };
 
 static TAILQ_HEAD(, mlx5p_dev) devices = TAILQ_HEAD_INITIALIZER(devices);
@@ -75,155 +59,16 @@ mlx5p_dev_find(const struct rte_device *rte_dev)
 	return dev;
 }
 
-static struct mlx5p_dev *
-dev_of_vid(int vid)
+const struct mlx5p_hw *
+mlx5p_dev_hw(const struct mlx5p_dev *dev)
 {
-	struct rte_vdpa_device *vdpa = rte_vhost_get_vdpa_device(vid);
-
-	return vdpa != NULL ? mlx5p_dev_find(vdpa->device) : NULL;
+	return &dev->hw;
 }
 
-/* ---- queues ---- */
-
-/* virtio-net: even queues receive, odd ones transmit (virtio 1.2, section 5.1.2). */
-static bool
-is_receive(uint32_t queue)
+uint32_t
+mlx5p_dev_nqueues(const struct mlx5p_dev *dev)
 {
-	return queue % 2 == 0;
-}
-
-/* Lead packets to the receive queues that run, @without left out. */
-static int
-steer_to_running(struct mlx5p_dev *dev, const struct mlx5p_virtq *without)
-{
-	uint32_t ids[dev->nqueues], i, n = 0;
-
-	for (i = 0; i < dev->nqueues; i++) {
-		const struct mlx5p_virtq *vq = &dev->virtqs[i];
-
-		if (is_receive(i) && vq->state == MLX5P_VIRTQ_RUNNING && vq != without)
-			ids[n++] = vq->obj.id;
-	}
-	return mlx5p_steer_set(dev->steer, ids, n);
-}
-
-/* Where a ring lies in guest memory. */
-static int
-translate_ring(const struct mlx5p_dev *dev, const struct rte_vhost_vring *vring,
-		struct mlx5p_ring *ring)
-{
-	const struct vhost_iotlb *maps = vhost_iotlb_dev_table(dev->iotlb, 0);
-	/* Lengths by virtio 1.2, section 2.7; the event words at the end are not ours to use. */
-	uint64_t desc_len = vring->size * sizeof(struct vring_desc);
-	uint64_t avail_len = sizeof(struct vring_avail) + vring->size * sizeof(uint16_t);
-	uint64_t used_len = sizeof(struct vring_used) + vring->size * sizeof(struct vring_used_elem);
-	int ret;
-
-	ret = mlx5p_aspace_gpa(maps, vring->desc, desc_len, &ring->desc);
-	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, vring->avail, avail_len, &ring->avail);
-	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, vring->used, used_len, &ring->used);
-	return ret;
-}
-
-static int
-start_queue(struct mlx5p_dev *dev, int vid, uint16_t queue)
-{
-	struct rte_vhost_vring vring;
-	struct mlx5p_ring ring;
-	int ret;
-
-	if (rte_vhost_get_vhost_vring(vid, queue, &vring) < 0 || vring.desc == NULL ||
-			vring.avail == NULL || vring.used == NULL || !rte_is_power_of_2(vring.size) ||
-			rte_vhost_get_vring_base(vid, queue, &ring.avail_index, &ring.used_index) < 0) {
-		MLX5P_LOG(ERR, dev->name, "virtqueue %u: the front-end enabled it without a usable ring",
-			queue);
-		return -EINVAL;
-	}
-	ret = translate_ring(dev, &vring, &ring);
-	if (ret < 0) {
-		MLX5P_LOG(ERR, dev->name, "virtqueue %u: its ring is outside of guest memory", queue);
-		return ret;
-	}
-	ring.size = vring.size;
-	ring.kickfd = vring.kickfd;
-	ring.callfd = vring.callfd;
-	/* Whoever served the ring before may have switched the guest's kicks off. */
-	vring.used->flags = 0;
-	return mlx5p_virtq_start(&dev->virtqs[queue], &ring, dev->features,
-		mlx5p_aspace_mkey(dev->aspace));
-}
-
-static void
-stop_queue(struct mlx5p_dev *dev, uint16_t queue)
-{
-	struct mlx5p_virtq *vq = &dev->virtqs[queue];
-	uint16_t avail_index, used_index;
-
-	if (vq->state != MLX5P_VIRTQ_RUNNING)
-		return;
-	if (mlx5p_virtq_stop(vq, &avail_index, &used_index) == 0)
-		rte_vhost_set_vring_base(dev->vid, queue, avail_index, used_index);
-}
-
-/* Start the queues of one direction that the front-end wants. */
-static int
-start_wanted(struct mlx5p_dev *dev, int vid, bool receive)
-{
-	uint32_t i;
-	int ret = 0;
-
-	for (i = 0; i < dev->nqueues && ret == 0; i++) {
-		if (is_receive(i) == receive && dev->enabled[i])
-			ret = start_queue(dev, vid, i);
-	}
-	return ret;
-}
-
-/* Transmit queues first: what they sent still finds a receive queue that runs. */
-static void
-stop_all(struct mlx5p_dev *dev)
-{
-	uint32_t i;
-
-	for (i = 1; i < dev->nqueues; i += 2)
-		stop_queue(dev, i);
-	for (i = 0; i < dev->nqueues; i += 2)
-		stop_queue(dev, i);
-}
-
-/* Destroy all queue objects; they are stopped. */
-static void
-drop_all(struct mlx5p_dev *dev)
-{
-	uint32_t i;
-
-	mlx5p_steer_clear(dev->steer);
-	for (i = 0; i < dev->nqueues; i++)
-		mlx5p_virtq_drop(&dev->virtqs[i]);
-}
-
-/* Destroy stopped objects that still know another memory key than the one in force. */
-static void
-drop_stale(struct mlx5p_dev *dev)
-{
-	uint32_t i;
-
-	for (i = 0; i < dev->nqueues; i++) {
-		struct mlx5p_virtq *vq = &dev->virtqs[i];
-
-		if (vq->state == MLX5P_VIRTQ_SUSPENDED && vq->mkey != mlx5p_aspace_mkey(dev->aspace))
-			mlx5p_virtq_drop(vq);
-	}
-}
-
-static void
-unlist(void *arg, uint32_t virtq_id)
-{
-	struct mlx5p_dev *dev = arg;
-
-	mlx5p_steer_forget(dev->steer, virtq_id);
+	return mlx5p_queues_count(dev->queues);
 }
 
 /* ---- the contract: operations of the parent (vhost_iotlb_dev.h) ---- */
@@ -231,19 +76,23 @@ unlist(void *arg, uint32_t virtq_id)
 static int
 op_reset(void *parent)
 {
-	(void)parent; /* dev_close stopped the queues; maps are none of a reset's business */
+	(void)parent; /* close stopped the queues; maps are none of a reset's business */
 	return 0;
+}
+
+/* The initial mapping is empty: a queue without maps would fault on every access. */
+static void
+clear_maps(struct mlx5p_dev *dev)
+{
+	mlx5p_queues_drop(dev->queues);
+	mlx5p_aspace_clear(dev->aspace);
 }
 
 static int
 op_compat_reset(void *parent, uint32_t flags)
 {
-	struct mlx5p_dev *dev = parent;
-
-	if (flags & VHOST_IOTLB_RESET_CLEAN_MAP) {
-		drop_all(dev);
-		mlx5p_aspace_clear(dev->aspace);
-	}
+	if (flags & VHOST_IOTLB_RESET_CLEAN_MAP)
+		clear_maps(parent);
 	return 0;
 }
 
@@ -254,19 +103,15 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 
 	RTE_SET_USED(asid); /* there is one */
 	if (vhost_iotlb_count(maps) == 0)
-		drop_all(dev);
+		mlx5p_queues_drop(dev->queues);
 	return mlx5p_aspace_set(dev->aspace, maps);
 }
 
 static int
 op_reset_map(void *parent, unsigned int asid)
 {
-	struct mlx5p_dev *dev = parent;
-
 	RTE_SET_USED(asid);
-	/* The initial mapping is empty: a queue without maps would fault on every access. */
-	drop_all(dev);
-	mlx5p_aspace_clear(dev->aspace);
+	clear_maps(parent);
 	return 0;
 }
 
@@ -277,53 +122,73 @@ static const struct vhost_iotlb_parent_ops parent_ops = {
 	.reset_map = op_reset_map,
 };
 
-/* ---- life between dev_conf and dev_cleanup ---- */
+/* ---- a connection ---- */
+
+/* Segmentation needs checksums: a guest that takes the one alone would send corrupt packets. */
+static uint64_t
+complete_features(uint64_t features)
+{
+	if (features & (1 << VIRTIO_NET_F_HOST_TSO4 | 1 << VIRTIO_NET_F_HOST_TSO6))
+		features |= 1 << VIRTIO_NET_F_CSUM;
+	return features;
+}
 
 static int
 configure(struct mlx5p_dev *dev, int vid)
 {
+	struct mlx5p_conn conn = { .vid = vid };
 	uint32_t n = rte_vhost_get_vring_num(vid);
+	uint64_t features;
 	int ret;
 
-	if (n > dev->nqueues) {
+	if (n > mlx5p_queues_count(dev->queues)) {
 		MLX5P_LOG(ERR, dev->name, "the front-end has %u virtqueues, the card %u", n,
-			dev->nqueues);
+			mlx5p_queues_count(dev->queues));
 		return -ENOSPC;
 	}
-	if (rte_vhost_get_negotiated_features(vid, &dev->features) < 0)
+	if (rte_vhost_get_negotiated_features(vid, &features) < 0)
 		return -ENODEV;
 	ret = vhost_iotlb_user_attach(&dev->user, vid, dev->iotlb, dev->name,
 		dev->args.persist != MLX5P_PERSIST_OFF);
 	if (ret == 0)
 		ret = vhost_iotlb_user_sync_table(&dev->user, NULL);
-	/* Whatever a transmit queue sends, answers find all receive queues running. */
-	if (ret == 0)
-		ret = start_wanted(dev, vid, true);
-	if (ret == 0)
-		ret = steer_to_running(dev, NULL);
-	if (ret == 0)
-		ret = start_wanted(dev, vid, false);
-	return ret;
+	if (ret == 0 && RTE_VHOST_NEED_LOG(features))
+		ret = mlx5p_dirty_open(&dev->hw, dev->args.mr_backend, vid, &dev->dirty);
+	if (ret < 0)
+		return ret;
+	conn.maps = vhost_iotlb_dev_table(dev->iotlb, 0);
+	conn.guest = (struct mlx5p_guest) {
+		.features = complete_features(features),
+		.mkey = mlx5p_aspace_mkey(dev->aspace),
+		.bitmap = dev->dirty.bitmap,
+	};
+	mlx5p_notifier_begin(dev->notifier, vid);
+	return mlx5p_queues_start(dev->queues, &conn);
 }
 
-static int
-op_dev_conf(int vid)
+/* Nothing of a connection is used by any queue from here on. */
+static void
+stop_all(struct mlx5p_dev *dev)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	mlx5p_notifier_end(dev->notifier);
+	mlx5p_queues_stop(dev->queues);
+	mlx5p_dirty_close(&dev->hw, &dev->dirty);
+}
+
+int
+mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
+{
 	int ret;
 
-	if (dev == NULL)
-		return -ENODEV;
 	pthread_mutex_lock(&dev->lock);
 	if (dev->configured)
 		stop_all(dev);
-	dev->vid = vid;
 	ret = configure(dev, vid);
 	if (ret < 0) {
 		stop_all(dev);
-		drop_all(dev);
+		mlx5p_queues_drop(dev->queues);
 	}
-	drop_stale(dev);
+	mlx5p_queues_drop_stale(dev->queues, mlx5p_aspace_mkey(dev->aspace));
 	mlx5p_aspace_reap(dev->aspace);
 	dev->configured = ret == 0;
 	pthread_mutex_unlock(&dev->lock);
@@ -333,265 +198,185 @@ op_dev_conf(int vid)
 	return ret;
 }
 
-/* Without SUSPEND -> RDY a queue object is of no further use once it stopped. */
+/* With the lock held. */
 static void
 close_device(struct mlx5p_dev *dev)
 {
 	stop_all(dev);
-	if (!dev->env.reuse)
-		drop_all(dev);
+	/* Without SUSPEND -> RDY a queue object is of no further use once it stopped. */
+	if (!mlx5p_queues_reusable(dev->queues))
+		mlx5p_queues_drop(dev->queues);
 	dev->configured = false;
 	if (vhost_iotlb_user_attached(&dev->user))
 		vhost_iotlb_user_virtio_reset(&dev->user);
 }
 
-static int
-op_dev_close(int vid)
+void
+mlx5p_dev_close(struct mlx5p_dev *dev)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
-
-	if (dev == NULL)
-		return -ENODEV;
 	pthread_mutex_lock(&dev->lock);
 	close_device(dev);
 	pthread_mutex_unlock(&dev->lock);
-	return 0;
 }
 
-static int
-op_dev_cleanup(int vid)
+void
+mlx5p_dev_cleanup(struct mlx5p_dev *dev)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
-
-	if (dev == NULL)
-		return -ENODEV;
 	pthread_mutex_lock(&dev->lock);
 	if (dev->configured)
 		close_device(dev);
 	vhost_iotlb_user_detach(&dev->user);
-	memset(dev->enabled, 0, dev->nqueues * sizeof(*dev->enabled));
+	mlx5p_notifier_forget(dev->notifier);
+	mlx5p_queues_want_none(dev->queues);
+	if (mlx5p_queues_prepare(dev->queues) < 0)
+		MLX5P_LOG(WARNING, dev->name, "queues of the next front-end are not made ahead of it");
 	pthread_mutex_unlock(&dev->lock);
-	return 0;
 }
 
-/* A ring comes or goes while the device runs. */
-static int
-switch_queue(struct mlx5p_dev *dev, int vid, uint16_t queue, bool on)
+int
+mlx5p_dev_want_queue(struct mlx5p_dev *dev, int queue, bool on)
 {
-	struct mlx5p_virtq *vq = &dev->virtqs[queue];
-	bool running = vq->state == MLX5P_VIRTQ_RUNNING;
-	int ret = 0;
+	int ret;
 
-	if (on == running)
-		return 0;
-	if (on) {
-		ret = start_queue(dev, vid, queue);
-		return ret == 0 && is_receive(queue) ? steer_to_running(dev, NULL) : ret;
-	}
-	/* Packets go elsewhere before the queue stops. */
-	if (is_receive(queue))
-		ret = steer_to_running(dev, vq);
-	stop_queue(dev, queue);
-	if (!dev->env.reuse)
-		mlx5p_virtq_drop(vq);
-	return ret;
-}
-
-static int
-op_set_vring_state(int vid, int vring, int state)
-{
-	struct mlx5p_dev *dev = dev_of_vid(vid);
-	int ret = 0;
-
-	if (dev == NULL)
-		return -ENODEV;
-	if (vring < 0 || (uint32_t)vring >= dev->nqueues) {
-		MLX5P_LOG(ERR, dev->name, "the front-end names virtqueue %d, the card has %u", vring,
-			dev->nqueues);
+	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues)) {
+		MLX5P_LOG(ERR, dev->name, "the front-end names virtqueue %d, the card has %u", queue,
+			mlx5p_queues_count(dev->queues));
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&dev->lock);
-	dev->enabled[vring] = state != 0;
-	if (dev->configured)
-		ret = switch_queue(dev, vid, vring, state != 0);
+	ret = mlx5p_queues_want(dev->queues, queue, on, dev->configured);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
 
+/* Begin to log, go on in another log, or end it; with the lock held. The new log is in use before the
+ * old one goes. */
 static int
-op_set_features(int vid)
+follow_log(struct mlx5p_dev *dev, int vid)
 {
-	/* They are read at dev_conf; none of those offered may change while the device runs. */
-	return dev_of_vid(vid) != NULL ? 0 : -ENODEV;
-}
+	struct mlx5p_dirty before = dev->dirty;
+	uint64_t features;
+	int ret = 0;
 
-/* ---- what the device offers ---- */
-
-static int
-op_get_queue_num(struct rte_vdpa_device *vdpa, uint32_t *queue_num)
-{
-	const struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
-
-	if (dev == NULL)
+	if (rte_vhost_get_negotiated_features(vid, &features) < 0)
 		return -ENODEV;
-	*queue_num = dev->nqueues / 2;
-	return 0;
+	dev->dirty = (struct mlx5p_dirty) { .bitmap = { .mkey = 0 } };
+	if (RTE_VHOST_NEED_LOG(features))
+		ret = mlx5p_dirty_open(&dev->hw, dev->args.mr_backend, vid, &dev->dirty);
+	if (ret < 0) {
+		MLX5P_LOG(ERR, dev->name, "what the device writes can't be logged: "
+			"its queues stop until the guest's next reset");
+		mlx5p_queues_stop(dev->queues);
+	} else {
+		mlx5p_queues_set_bitmap(dev->queues, &dev->dirty.bitmap);
+	}
+	mlx5p_dirty_close(&dev->hw, &before);
+	return ret;
 }
 
-static int
-op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
+int
+mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid)
 {
-	const struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
-	const struct mlx5p_caps *caps;
+	int ret = 0;
 
-	if (dev == NULL)
-		return -ENODEV;
-	caps = &dev->hw.caps;
-	*features = FEATURE(VHOST_USER_F_PROTOCOL_FEATURES) | FEATURE(VIRTIO_F_ANY_LAYOUT) |
-		FEATURE(VIRTIO_NET_F_MQ) | FEATURE(VIRTIO_F_ORDER_PLATFORM);
-	if (caps->virtio_version_1_0)
-		*features |= FEATURE(VIRTIO_F_VERSION_1);
-	if (caps->tx_csum)
-		*features |= FEATURE(VIRTIO_NET_F_CSUM);
-	if (caps->rx_csum)
-		*features |= FEATURE(VIRTIO_NET_F_GUEST_CSUM);
-	/* Segmentation needs checksums. */
-	if (caps->tx_csum && caps->tso_ipv4)
-		*features |= FEATURE(VIRTIO_NET_F_HOST_TSO4);
-	if (caps->tx_csum && caps->tso_ipv6)
-		*features |= FEATURE(VIRTIO_NET_F_HOST_TSO6);
-	return 0;
-}
-
-static int
-op_get_protocol_features(struct rte_vdpa_device *vdpa, uint64_t *features)
-{
-	RTE_SET_USED(vdpa);
-	*features = FEATURE(VHOST_USER_PROTOCOL_F_MQ) | FEATURE(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
-		FEATURE(VHOST_USER_PROTOCOL_F_STATUS);
-	return 0;
+	pthread_mutex_lock(&dev->lock);
+	if (dev->configured)
+		ret = follow_log(dev, vid);
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
 }
 
 /* ---- statistics ---- */
 
-static int
-op_get_stats_names(struct rte_vdpa_device *vdpa, struct rte_vdpa_stat_name *names, unsigned int size)
+int
+mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats, unsigned int n)
 {
-	RTE_SET_USED(vdpa);
-	return mlx5p_stats_names(names, size);
-}
-
-/* Run @fn on a queue of the device, under its lock. */
-static int
-with_queue(struct rte_vdpa_device *vdpa, int queue, struct rte_vdpa_stat *stats, unsigned int n,
-		int (*fn)(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned int n))
-{
-	struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
 	int ret;
 
-	if (dev == NULL)
-		return -ENODEV;
-	if (queue < 0 || (uint32_t)queue >= dev->nqueues)
+	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues))
 		return -EINVAL;
 	pthread_mutex_lock(&dev->lock);
-	ret = fn(&dev->virtqs[queue], stats, n);
+	ret = mlx5p_stats_get(mlx5p_queues_get(dev->queues, queue), stats, n);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
 
-static int
-op_get_stats(struct rte_vdpa_device *vdpa, int queue, struct rte_vdpa_stat *stats, unsigned int n)
+int
+mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue)
 {
-	return with_queue(vdpa, queue, stats, n, mlx5p_stats_get);
+	int ret;
+
+	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues))
+		return -EINVAL;
+	pthread_mutex_lock(&dev->lock);
+	ret = mlx5p_stats_reset(mlx5p_queues_get(dev->queues, queue));
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
 }
 
-static int
-op_reset_stats(struct rte_vdpa_device *vdpa, int queue)
-{
-	return with_queue(vdpa, queue, NULL, 0, mlx5p_stats_reset);
-}
-
-static struct rte_vdpa_dev_ops vdpa_ops = {
-	.get_queue_num = op_get_queue_num,
-	.get_features = op_get_features,
-	.get_protocol_features = op_get_protocol_features,
-	.dev_conf = op_dev_conf,
-	.dev_close = op_dev_close,
-	.dev_cleanup = op_dev_cleanup,
-	.set_vring_state = op_set_vring_state,
-	.set_features = op_set_features,
-	.get_stats_names = op_get_stats_names,
-	.get_stats = op_get_stats,
-	.reset_stats = op_reset_stats,
-};
-
-/* ---- probe and remove ---- */
+/* ---- event thread ---- */
 
 static void
 on_completion(void *arg, uint16_t queue)
 {
-	mlx5p_virtq_on_completion(&((struct mlx5p_dev *)arg)->virtqs[queue]);
+	struct mlx5p_dev *dev = arg;
+
+	mlx5p_virtq_on_event(mlx5p_queues_get(dev->queues, queue));
 }
 
 static void
 on_kick(void *arg, uint16_t queue)
 {
-	mlx5p_virtq_on_kick(&((struct mlx5p_dev *)arg)->virtqs[queue]);
+	struct mlx5p_dev *dev = arg;
+
+	if (mlx5p_virtq_on_kick(mlx5p_queues_get(dev->queues, queue)))
+		mlx5p_notifier_want(dev->notifier, queue);
+}
+
+static void
+on_call(void *arg, uint16_t queue)
+{
+	struct mlx5p_dev *dev = arg;
+
+	mlx5p_virtq_call(mlx5p_queues_get(dev->queues, queue));
 }
 
 static void
 on_error(void *arg, uint16_t queue)
 {
-	mlx5p_virtq_on_error(&((struct mlx5p_dev *)arg)->virtqs[queue]);
+	struct mlx5p_dev *dev = arg;
+
+	pthread_mutex_lock(&dev->lock);
+	if (dev->configured)
+		mlx5p_queues_recover(dev->queues, queue);
+	pthread_mutex_unlock(&dev->lock);
 }
 
-/* SUSPEND -> RDY with other addresses and indices, maybe another key and features, in one modify. */
-static bool
-can_reuse(const struct mlx5p_caps *caps)
+static uint32_t
+poll_all(void *arg)
 {
-	return caps->freeze_to_rdy_supported && caps->virtio_net_q_addr_modify &&
-		caps->virtio_q_index_modify && caps->vnet_modify_ext;
+	return mlx5p_queues_poll(((struct mlx5p_dev *)arg)->queues);
 }
 
-static int
-create_queues(struct mlx5p_dev *dev)
+static void
+arm_all(void *arg)
 {
-	uint32_t i, n = RTE_ALIGN_FLOOR(dev->hw.caps.max_num_virtio_queues, 2);
-
-	n = RTE_MIN(n, (uint32_t)VHOST_VRINGS_MAX);
-	dev->env = (struct mlx5p_virtq_env) {
-		.hw = &dev->hw,
-		.events = dev->events,
-		.reuse = dev->args.reuse_queues && can_reuse(&dev->hw.caps),
-		.unlist = unlist,
-		.unlist_arg = dev,
-	};
-	dev->virtqs = calloc(n, sizeof(*dev->virtqs));
-	dev->enabled = calloc(n, sizeof(*dev->enabled));
-	if (dev->virtqs == NULL || dev->enabled == NULL)
-		return -ENOMEM;
-	for (i = 0; i < n; i++)
-		mlx5p_virtq_init(&dev->virtqs[i], &dev->env, i);
-	dev->nqueues = n;
-	return 0;
+	mlx5p_queues_arm(((struct mlx5p_dev *)arg)->queues);
 }
+
+/* ---- probe and remove ---- */
 
 /* Take apart what mlx5p_dev_create() made so far. */
 static void
 release(struct mlx5p_dev *dev)
 {
-	uint32_t i;
-
 	vhost_iotlb_dev_destroy(dev->iotlb);
 	if (dev->events != NULL)
 		mlx5p_events_stop(dev->events);
-	for (i = 0; i < dev->nqueues; i++)
-		mlx5p_virtq_free(&dev->virtqs[i]);
-	mlx5p_steer_destroy(dev->steer);
+	mlx5p_notifier_destroy(dev->notifier);
+	mlx5p_queues_destroy(dev->queues);
 	mlx5p_aspace_destroy(dev->aspace);
 	mlx5p_events_destroy(dev->events);
-	free(dev->virtqs);
-	free(dev->enabled);
 	mlx5p_hw_close(&dev->hw);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev);
@@ -601,19 +386,24 @@ static int
 create_parts(struct mlx5p_dev *dev)
 {
 	static const struct mlx5p_event_handlers handlers = {
-		.completion = on_completion, .error = on_error, .kick = on_kick,
+		.completion = on_completion, .error = on_error, .kick = on_kick, .call = on_call,
+		.poll = poll_all, .arm = arm_all,
 	};
+	struct mlx5p_pace pace;
 	int ret;
 
+	dev->notifier = mlx5p_notifier_create(dev->name);
 	dev->aspace = mlx5p_aspace_create(&dev->hw, dev->args.mr_backend);
-	dev->steer = mlx5p_steer_create(&dev->hw);
-	if (dev->aspace == NULL || dev->steer == NULL)
+	if (dev->notifier == NULL || dev->aspace == NULL)
 		return -ENOMEM;
-	ret = mlx5p_events_create(&dev->hw, dev->args.event_core, &handlers, dev, &dev->events);
+	mlx5p_pace_init(&pace, dev->args.event_mode, dev->args.event_us, dev->args.no_traffic_time);
+	ret = mlx5p_events_create(&dev->hw, dev->args.event_core, &pace, &handlers, dev, &dev->events);
 	if (ret == 0)
-		ret = create_queues(dev);
+		ret = mlx5p_queues_create(&dev->hw, dev->events, &dev->args, &dev->queues);
 	if (ret == 0)
 		ret = vhost_iotlb_dev_create(&parent_ops, dev, 1, &dev->iotlb);
+	if (ret == 0)
+		ret = mlx5p_queues_prepare(dev->queues);
 	return ret;
 }
 
@@ -645,7 +435,7 @@ mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5
 	pthread_mutex_lock(&devices_lock);
 	TAILQ_INSERT_TAIL(&devices, dev, next);
 	pthread_mutex_unlock(&devices_lock);
-	dev->vdpa = rte_vdpa_register_device(rte_dev, &vdpa_ops);
+	dev->vdpa = rte_vdpa_register_device(rte_dev, mlx5p_vdpa_ops());
 	if (dev->vdpa == NULL) {
 		pthread_mutex_lock(&devices_lock);
 		TAILQ_REMOVE(&devices, dev, next);
@@ -671,6 +461,7 @@ mlx5p_dev_destroy(struct mlx5p_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 	if (dev->configured)
 		stop_all(dev);
+	dev->configured = false;
 	vhost_iotlb_user_detach(&dev->user);
 	pthread_mutex_unlock(&dev->lock);
 	release(dev);

@@ -2,14 +2,19 @@
 /*
  * A vDPA device: the parts of the driver put together.
  *
- * Owns: what a device is made of, its life between the vhost library's calls (dev_conf, dev_close,
- * dev_cleanup, set_vring_state) and this driver's side of the IOTLB contract. Knows no bus: a bus glue
- * hands in an opened RDMA device and arguments.
+ * Owns: what a device is made of, its life from probe to remove, its life between the vhost library's
+ * calls, and this driver's side of the IOTLB contract. Knows no bus: a bus glue hands in an opened RDMA
+ * device and arguments. The operations that DPDK calls are in ops.c, which translates them to the
+ * functions below.
  *
- * Locking: every operation takes the device's lock; the event thread does not.
+ * Locking: every function below takes the device's lock, find and hw excepted; so does the event
+ * thread for a queue in error. Under the lock nobody waits for the event thread, and no function of the
+ * vhost library is called that takes a lock: some calls come with a ring's lock held.
  */
 #ifndef MLX5P_DEVICE_H
 #define MLX5P_DEVICE_H
+
+#include <stdbool.h>
 
 #include <infiniband/verbs.h>
 
@@ -17,6 +22,7 @@
 #include "dpdk_sdk.h"
 
 struct mlx5p_dev;
+struct mlx5p_hw;
 
 /**
  * Make a vDPA device of @p ctx, which it takes over also when it fails, and register it under the name
@@ -31,5 +37,33 @@ void mlx5p_dev_destroy(struct mlx5p_dev *dev);
 
 /** The device of a bus device, NULL if it is none of ours. */
 struct mlx5p_dev *mlx5p_dev_find(const struct rte_device *rte_dev);
+
+/** Its card. Constant: no lock. */
+const struct mlx5p_hw *mlx5p_dev_hw(const struct mlx5p_dev *dev);
+
+/** How many virtqueues it has. Constant: no lock. */
+uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
+
+/* ---- a connection; all return 0 or a negative errno, logged ---- */
+
+/** Take its memory and start the queues that it wants. */
+int mlx5p_dev_conf(struct mlx5p_dev *dev, int vid);
+
+/** Stop all queues: a virtio reset. */
+void mlx5p_dev_close(struct mlx5p_dev *dev);
+
+/** It is gone. */
+void mlx5p_dev_cleanup(struct mlx5p_dev *dev);
+
+/** It wants a queue to run, or no more. */
+int mlx5p_dev_want_queue(struct mlx5p_dev *dev, int queue, bool on);
+
+/** Its features or its dirty log changed: a running device follows VHOST_F_LOG_ALL. */
+int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);
+
+/* ---- statistics of a queue: see stats.h ---- */
+
+int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats, unsigned int n);
+int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
 
 #endif /* MLX5P_DEVICE_H */

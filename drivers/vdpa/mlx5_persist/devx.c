@@ -354,13 +354,26 @@ fill_virtq(void *obj, const struct mlx5p_virtq_attr *a)
 	PRM_SET(virtio_net_q_object, obj, hw_available_index, a->hw_available_index);
 	PRM_SET(virtio_net_q_object, obj, hw_used_index, a->hw_used_index);
 	PRM_SET(virtio_q, ctx, queue_index, a->index);
-	PRM_SET(virtio_q, ctx, virtio_q_type, MLX5_VIRTQ_TYPE_SPLIT);
+	PRM_SET(virtio_q, ctx, virtio_q_type,
+		a->packed ? MLX5_VIRTQ_TYPE_PACKED : MLX5_VIRTQ_TYPE_SPLIT);
 	PRM_SET(virtio_q, ctx, event_mode, MLX5_VIRTQ_EVENT_MODE_QP);
 	PRM_SET(virtio_q, ctx, event_qpn_or_msix, a->event_qpn);
 	PRM_SET(virtio_q, ctx, desc_addr, a->desc_addr);
 	PRM_SET(virtio_q, ctx, used_addr, a->used_addr);
 	PRM_SET(virtio_q, ctx, available_addr, a->available_addr);
 	PRM_SET(virtio_q, ctx, virtio_q_mkey, a->mkey);
+	PRM_SET(virtio_q, ctx, queue_period_mode, a->moderation.latency_mode);
+	PRM_SET(virtio_q, ctx, queue_period_us, a->moderation.max_latency_us);
+	PRM_SET(virtio_q, ctx, queue_max_count, a->moderation.max_pending);
+}
+
+static void
+fill_bitmap(void *obj, const struct mlx5p_bitmap *bitmap)
+{
+	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_dump_enable, bitmap->mkey != 0);
+	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_mkey, bitmap->mkey);
+	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_size, bitmap->size);
+	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_addr, bitmap->addr);
 }
 
 int
@@ -405,7 +418,8 @@ mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t
 	fill_hdr(in, MLX5_CMD_OP_MODIFY_GENERAL_OBJECT, MLX5_OBJ_TYPE_VIRTIO_NET_Q, o->id);
 	/* What modify_field_select does not name is not looked at. */
 	fill_virtq(obj, a);
-	PRM_SET(virtio_net_q_object, obj, modify_field_select, select | MLX5_VIRTQ_MODIFY_STATE);
+	fill_bitmap(obj, &a->bitmap);
+	PRM_SET(virtio_net_q_object, obj, modify_field_select, select);
 	PRM_SET(virtio_net_q_object, obj, state, state);
 	snprintf(what, sizeof(what), "virtqueue %u", a->index);
 	return modify(hw, what, o, in, sizeof(in));

@@ -93,22 +93,42 @@ int mlx5p_devx_modify_qp(const struct mlx5p_hw *hw, struct mlx5p_obj *qp, uint16
 
 /* ---- virtqueues ---- */
 
+/* How long the card may hold back the report of completions: 0 is its default. */
+struct mlx5p_moderation {
+	uint32_t latency_mode;         /* 1: counted from the first completion, 2: from the last */
+	uint32_t max_latency_us;       /* 12 bits */
+	uint32_t max_pending;          /* completions, 16 bits */
+};
+
+/* Where the card marks the guest pages that it writes to: a bit each. */
+struct mlx5p_bitmap {
+	uint32_t mkey;                 /* 0: it marks none */
+	uint32_t size;                 /* bytes */
+	uint64_t addr;                 /* within mkey */
+};
+
 struct mlx5p_virtq_attr {
 	uint16_t index, size;
+	bool packed;
 	uint16_t hw_available_index, hw_used_index;
-	uint64_t desc_addr, used_addr, available_addr;  /* guest physical */
+	/* Guest physical. Of a packed ring: descriptors, device area, driver area. */
+	uint64_t desc_addr, used_addr, available_addr;
 	uint64_t features;             /* negotiated virtio features */
-	uint32_t mkey;
+	uint32_t mkey;                 /* 0: none yet, for an object that stays in INIT */
 	uint32_t event_qpn;
 	uint32_t tisn;
 	uint32_t counter_set_id;       /* 0: none */
 	struct { uint32_t id, size; } umem[3];
+	struct mlx5p_moderation moderation;
+	struct mlx5p_bitmap bitmap;
 };
 
+/** Create a virtqueue object, in INIT. The bitmap is left out: it takes a modify. */
 int mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_attr *a,
 		struct mlx5p_obj *o);
 
-/** Modify the fields that @p select names (MLX5_VIRTQ_MODIFY_*) and the state, in one command. */
+/** Modify what @p select names (MLX5_VIRTQ_MODIFY_*) in one command; @p state counts where the state is
+ * among it. */
 int mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
 		uint8_t state, const struct mlx5p_virtq_attr *a);
 

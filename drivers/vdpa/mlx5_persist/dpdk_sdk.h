@@ -21,6 +21,8 @@
 #include <vdpa_driver.h>
 #else
 
+#include <stdbool.h>
+
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
@@ -95,6 +97,10 @@ struct rte_vdpa_device {
 struct rte_vdpa_device *rte_vdpa_register_device(struct rte_device *rte_dev,
 		struct rte_vdpa_dev_ops *ops);
 int rte_vdpa_unregister_device(struct rte_vdpa_device *dev);
+
+/* Offer a queue's doorbell page (get_vfio_device_fd, get_notify_area) to the front-end, and wait for its
+ * answer. -ENOTSUP: it takes none. */
+int rte_vhost_host_notifier_ctrl(int vid, uint16_t qid, bool enable);
 
 #endif /* HAVE_DPDK_SDK */
 #endif /* MLX5P_DPDK_SDK_H */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,15 +21,21 @@
 #include "mlx5p_log.h"
 
 /* What an epoll event is about: kind in the upper half, queue in the lower. */
-enum { WAKE_STOP = 1, WAKE_COMPLETION, WAKE_ERROR, WAKE_KICK };
+enum { WAKE_SELF = 1, WAKE_COMPLETION, WAKE_ERROR, WAKE_KICK };
 #define WAKE(kind, queue) ((uint64_t)(kind) << 32 | (queue))
+
+enum { CALLS_PER_WORD = 64 };
 
 struct mlx5p_events {
 	const struct mlx5p_hw *hw;
 	struct mlx5p_event_handlers handlers;
 	void *arg;
 	struct mlx5dv_devx_event_channel *completions, *errors;
-	int epoll, stop;           /* stop: eventfd that ends the thread */
+	struct mlx5p_pace pace;    /* the thread's */
+	int epoll;
+	int self;                  /* eventfd: look at the following */
+	atomic_bool leave;
+	_Atomic uint64_t calls[MLX5P_MAX_QUEUES / CALLS_PER_WORD]; /* a bit a queue to be called */
 	pthread_t thread;
 	bool running;
 };
@@ -53,6 +61,65 @@ drain_channel(struct mlx5p_events *ev, struct mlx5dv_devx_event_channel *channel
 	}
 }
 
+static void
+run_calls(struct mlx5p_events *ev)
+{
+	eventfd_t ignored;
+	uint64_t calls;
+	size_t i;
+
+	eventfd_read(ev->self, &ignored);
+	for (i = 0; i < RTE_DIM(ev->calls); i++) {
+		calls = atomic_exchange(&ev->calls[i], 0);
+		for (; calls != 0; calls &= calls - 1)
+			ev->handlers.call(ev->arg, i * CALLS_PER_WORD + __builtin_ctzll(calls));
+	}
+}
+
+static void
+handle(struct mlx5p_events *ev, uint64_t what)
+{
+	switch (what >> 32) {
+	case WAKE_KICK:
+		ev->handlers.kick(ev->arg, what);
+		break;
+	case WAKE_COMPLETION:
+		drain_channel(ev, ev->completions, ev->handlers.completion);
+		mlx5p_pace_traffic(&ev->pace);
+		break;
+	case WAKE_ERROR:
+		drain_channel(ev, ev->errors, ev->handlers.error);
+		break;
+	case WAKE_SELF:
+		run_calls(ev);
+		break;
+	}
+}
+
+/* Sleep until the next poll is due or something happens, whichever comes first. */
+static void
+sleep_between_polls(const struct mlx5p_events *ev)
+{
+	struct pollfd any = { .fd = ev->epoll, .events = POLLIN };
+	const struct timespec delay = {
+		.tv_sec = ev->pace.delay_us / 1000000,
+		.tv_nsec = ev->pace.delay_us % 1000000 * 1000,
+	};
+
+	if (ev->pace.delay_us == 0)
+		sched_yield(); /* others may share the processor */
+	else
+		ppoll(&any, 1, &delay, NULL);
+}
+
+static void
+poll_queues(struct mlx5p_events *ev)
+{
+	mlx5p_pace_polled(&ev->pace, ev->handlers.poll(ev->arg));
+	if (!ev->pace.polling)
+		ev->handlers.arm(ev->arg);
+}
+
 static void *
 event_loop(void *arg)
 {
@@ -60,26 +127,16 @@ event_loop(void *arg)
 	struct epoll_event wake[32];
 	int i, n;
 
-	for (;;) {
-		n = epoll_wait(ev->epoll, wake, RTE_DIM(wake), -1);
-		for (i = 0; i < n; i++) {
-			uint16_t queue = wake[i].data.u64;
-
-			switch (wake[i].data.u64 >> 32) {
-			case WAKE_KICK:
-				ev->handlers.kick(ev->arg, queue);
-				break;
-			case WAKE_COMPLETION:
-				drain_channel(ev, ev->completions, ev->handlers.completion);
-				break;
-			case WAKE_ERROR:
-				drain_channel(ev, ev->errors, ev->handlers.error);
-				break;
-			case WAKE_STOP:
-				return NULL;
-			}
-		}
+	while (!atomic_load(&ev->leave)) {
+		if (ev->pace.polling)
+			sleep_between_polls(ev);
+		n = epoll_wait(ev->epoll, wake, RTE_DIM(wake), ev->pace.polling ? 0 : -1);
+		for (i = 0; i < n; i++)
+			handle(ev, wake[i].data.u64);
+		if (ev->pace.polling)
+			poll_queues(ev);
 	}
+	return NULL;
 }
 
 /* A thread of EAL's main one would be stuck on that one's processor: say where to run. */
@@ -139,26 +196,28 @@ open_channel(struct mlx5p_events *ev, uint64_t kind, struct mlx5dv_devx_event_ch
 }
 
 int
-mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_event_handlers *handlers,
-		void *arg, struct mlx5p_events **events)
+mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace *pace,
+		const struct mlx5p_event_handlers *handlers, void *arg, struct mlx5p_events **events)
 {
 	struct mlx5p_events *ev = calloc(1, sizeof(*ev));
 	int ret;
 
 	if (ev == NULL)
 		return -ENOMEM;
-	*ev = (struct mlx5p_events) { .hw = hw, .handlers = *handlers, .arg = arg, .stop = -1 };
+	*ev = (struct mlx5p_events) {
+		.hw = hw, .handlers = *handlers, .arg = arg, .pace = *pace, .self = -1,
+	};
 	ev->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (ev->epoll < 0) {
 		ret = -errno;
 		goto fail;
 	}
-	ev->stop = eventfd(0, EFD_CLOEXEC);
-	if (ev->stop < 0) {
+	ev->self = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ev->self < 0) {
 		ret = -errno;
 		goto fail;
 	}
-	ret = watch(ev, ev->stop, EPOLLIN, WAKE(WAKE_STOP, 0));
+	ret = watch(ev, ev->self, EPOLLIN, WAKE(WAKE_SELF, 0));
 	if (ret == 0)
 		ret = open_channel(ev, WAKE_COMPLETION, &ev->completions);
 	if (ret == 0)
@@ -180,7 +239,8 @@ mlx5p_events_stop(struct mlx5p_events *ev)
 {
 	if (!ev->running)
 		return;
-	eventfd_write(ev->stop, 1);
+	atomic_store(&ev->leave, true);
+	eventfd_write(ev->self, 1);
 	pthread_join(ev->thread, NULL);
 	ev->running = false;
 }
@@ -195,8 +255,8 @@ mlx5p_events_destroy(struct mlx5p_events *ev)
 		mlx5dv_devx_destroy_event_channel(ev->errors);
 	if (ev->completions != NULL)
 		mlx5dv_devx_destroy_event_channel(ev->completions);
-	if (ev->stop >= 0)
-		close(ev->stop);
+	if (ev->self >= 0)
+		close(ev->self);
 	if (ev->epoll >= 0)
 		close(ev->epoll);
 	free(ev);
@@ -244,4 +304,11 @@ void
 mlx5p_events_kick_del(struct mlx5p_events *ev, int fd)
 {
 	epoll_ctl(ev->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void
+mlx5p_events_call(struct mlx5p_events *ev, uint16_t queue)
+{
+	atomic_fetch_or(&ev->calls[queue / CALLS_PER_WORD], UINT64_C(1) << queue % CALLS_PER_WORD);
+	eventfd_write(ev->self, 1);
 }

@@ -2,12 +2,13 @@
 /*
  * The event thread of a device.
  *
- * Owns: one thread, asleep in epoll, and what wakes it: the card's completion channel (a CQ got an
- * entry: the guest is to be notified), its error channel (a virtqueue went to error), and the kick
- * descriptors of the guest (a queue is to be rung). It runs from probe to remove, on all processors
- * or on event_core.
+ * Owns: one thread and what wakes it: the card's completion channel (a CQ got an entry: the guest is to
+ * be notified), its error channel (a virtqueue went to error), the kick descriptors of the guest (a
+ * queue is to be rung), and requests to call a guest. In the timer modes of pace.h it polls while there
+ * is traffic; else it sleeps. It runs from probe to remove, on all processors or on event_core.
  *
- * Handlers run on this thread and take the virtqueue's lock; nothing else does work here.
+ * Handlers run on this thread. They may take the device's lock, which is why nobody may wait for the
+ * thread, with mlx5p_events_stop(), while holding that.
  */
 #ifndef MLX5P_EVENTS_H
 #define MLX5P_EVENTS_H
@@ -15,20 +16,27 @@
 #include <stdint.h>
 
 #include "devx.h"
+#include "pace.h"
 
 struct mlx5p_hw;
 struct mlx5p_events;
 
 struct mlx5p_event_handlers {
-	void (*completion)(void *arg, uint16_t queue);
+	void (*completion)(void *arg, uint16_t queue); /* its CQ raised the event that it was armed for */
 	void (*error)(void *arg, uint16_t queue);
 	void (*kick)(void *arg, uint16_t queue);
+	void (*call)(void *arg, uint16_t queue);
+	uint32_t (*poll)(void *arg); /* all CQs; returns the number of completions of the busiest */
+	void (*arm)(void *arg);      /* all CQs */
 };
 
-/** Create the channels and start the thread. @p core: processor to run on, -1: any.
+/* The vhost library takes at most this many rings of a connection; its header does not tell. */
+#define MLX5P_MAX_QUEUES 256u
+
+/** Create the channels and start the thread. @p core: processor to run on, -1: any. @p pace is copied.
  * @return 0, or a negative errno, logged; then nothing is left. */
-int mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_event_handlers *handlers,
-		void *arg, struct mlx5p_events **events);
+int mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace *pace,
+		const struct mlx5p_event_handlers *handlers, void *arg, struct mlx5p_events **events);
 
 /** Stop the thread: no handler runs any more. */
 void mlx5p_events_stop(struct mlx5p_events *events);
@@ -48,5 +56,8 @@ int mlx5p_events_kick_add(struct mlx5p_events *events, int fd, uint16_t queue);
 
 /** Stop watching. A handler that has begun may still run: it finds the queue stopped under its lock. */
 void mlx5p_events_kick_del(struct mlx5p_events *events, int fd);
+
+/** Have the thread call the guest of a queue. */
+void mlx5p_events_call(struct mlx5p_events *events, uint16_t queue);
 
 #endif /* MLX5P_EVENTS_H */

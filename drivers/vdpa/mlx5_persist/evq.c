@@ -145,19 +145,20 @@ mlx5p_evq_reset(const struct mlx5p_hw *hw, struct mlx5p_evq *evq)
 	return connect_qps(hw, evq);
 }
 
-bool
+uint32_t
 mlx5p_evq_poll(struct mlx5p_evq *evq)
 {
 	const volatile uint16_t *counter = (void *)(cqe0(evq) + MLX5_CQE_OFF_WQE_COUNTER);
 	uint16_t done = rte_be_to_cpu_16(*counter) + 1 - evq->rq_ci;
 
 	if (done == 0)
-		return false;
+		return 0;
+	evq->armed = false; /* the first of them raised the event that was asked for */
 	evq->cq_ci += done;
 	evq->rq_ci += done;
 	dbr(&evq->cq_mem)[MLX5_CQ_DBR_SET_CI] = rte_cpu_to_be_32(evq->cq_ci & MLX5_CQ_CI_MASK);
 	post_receives(evq);
-	return true;
+	return done;
 }
 
 void
@@ -171,4 +172,5 @@ mlx5p_evq_arm(const struct mlx5p_hw *hw, struct mlx5p_evq *evq)
 	dbr(&evq->cq_mem)[MLX5_CQ_DBR_ARM] = rte_cpu_to_be_32(word);
 	rte_wmb(); /* the record is seen before the doorbell that sends the card there */
 	*uar = rte_cpu_to_be_64((uint64_t)word << 32 | evq->cq.id);
+	evq->armed = true;
 }

@@ -30,6 +30,7 @@ struct mlx5p_evq {
 	uint32_t cq_ci;            /* completions taken, 24 bits count */
 	uint16_t rq_ci;            /* receive WQEs consumed */
 	uint32_t arm_sn;
+	bool armed;                /* an event was asked for and not seen yet */
 };
 
 /** Create everything, with @p size entries (a power of two), in RTS. The CQ is not armed yet: subscribe
@@ -47,8 +48,8 @@ mlx5p_evq_exists(const struct mlx5p_evq *evq)
 /** Take both QPs through reset to RTS again. @return 0 or a negative errno. */
 int mlx5p_evq_reset(const struct mlx5p_hw *hw, struct mlx5p_evq *evq);
 
-/** Take completions; true if there were any. */
-bool mlx5p_evq_poll(struct mlx5p_evq *evq);
+/** Take completions. @return how many there were. */
+uint32_t mlx5p_evq_poll(struct mlx5p_evq *evq);
 
 /** Ask for an event at the next completion (or now, if one came since the last poll). */
 void mlx5p_evq_arm(const struct mlx5p_hw *hw, struct mlx5p_evq *evq);

@@ -8,7 +8,7 @@
 #include "stats.h"
 #include "virtq.h"
 
-/* Names and order of NVIDIA's driver, which scripts know. */
+/* Names and order of NVIDIA's driver, which scripts know; then ours. */
 static const char *const names[] = {
 	"received_descriptors",
 	"completed_descriptors",
@@ -16,6 +16,8 @@ static const char *const names[] = {
 	"exceed max chain",
 	"invalid buffer",
 	"completion errors",
+	"queue errors",            /* how often the queue object went to error */
+	"queue recoveries",        /* how often it was brought back */
 };
 
 int
@@ -50,6 +52,8 @@ mlx5p_stats_get(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned in
 			now.exceed_max_chain - base->exceed_max_chain,
 			now.invalid_buffer - base->invalid_buffer,
 			now.error_cqes - base->error_cqes,
+			vq->errors,
+			vq->recoveries,
 		};
 
 		for (i = 0; i < n && i < RTE_DIM(names); i++)
@@ -59,10 +63,9 @@ mlx5p_stats_get(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned in
 }
 
 int
-mlx5p_stats_reset(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned int n)
+mlx5p_stats_reset(struct mlx5p_virtq *vq)
 {
-	RTE_SET_USED(stats);
-	RTE_SET_USED(n);
+	vq->errors = vq->recoveries = 0;
 	if (!mlx5p_obj_exists(&vq->counters))
 		return 0; /* nothing counted yet */
 	return mlx5p_devx_query_counters(vq->env->hw, &vq->counters, &vq->counters_base);

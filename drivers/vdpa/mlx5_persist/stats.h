@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Statistics of virtqueues: the card's virtio_q_counters in the terms of rte_vdpa.h.
+ * Statistics of virtqueues: the card's virtio_q_counters, and what the driver counts, in the terms of
+ * rte_vdpa.h.
  *
  * Locking: the device's lock.
  */
@@ -18,7 +19,7 @@ int mlx5p_stats_names(struct rte_vdpa_stat_name *names, unsigned int size);
  * queue that was never started or a card without counters. */
 int mlx5p_stats_get(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned int n);
 
-/** Count from here. @p stats and @p n are not used. @return 0 or a negative errno. */
-int mlx5p_stats_reset(struct mlx5p_virtq *vq, struct rte_vdpa_stat *stats, unsigned int n);
+/** Count from here. @return 0 or a negative errno. */
+int mlx5p_stats_reset(struct mlx5p_virtq *vq);
 
 #endif /* MLX5P_STATS_H */

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <time.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 
 #include <mlx5_prm.h>
 #include <rte_common.h>
 
+#include "call.h"
+#include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
 #include "virtq.h"
@@ -13,7 +18,7 @@
 void
 mlx5p_virtq_init(struct mlx5p_virtq *vq, struct mlx5p_virtq_env *env, uint16_t index)
 {
-	*vq = (struct mlx5p_virtq) { .env = env, .index = index, .kickfd = -1, .callfd = -1 };
+	*vq = (struct mlx5p_virtq) { .env = env, .index = index, .kickfd = -1 };
 	pthread_mutex_init(&vq->lock, NULL);
 }
 
@@ -53,7 +58,7 @@ create_evq(struct mlx5p_virtq *vq, uint16_t size)
 
 /* Make what a queue of @size needs beside its object, unless it is there. */
 static int
-prepare(struct mlx5p_virtq *vq, uint16_t size)
+make_resources(struct mlx5p_virtq *vq, uint16_t size)
 {
 	const struct mlx5p_hw *hw = vq->env->hw;
 	size_t i;
@@ -86,22 +91,20 @@ mlx5p_virtq_free(struct mlx5p_virtq *vq)
 	pthread_mutex_destroy(&vq->lock);
 }
 
-/* ---- start ---- */
+/* ---- the object ---- */
 
+/* What the object is to be like on @ring (NULL: not known yet) and in @guest's memory. */
 static struct mlx5p_virtq_attr
-attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, uint64_t features, uint32_t mkey)
+attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, const struct mlx5p_guest *guest)
 {
 	const struct mlx5p_hw *hw = vq->env->hw;
 	struct mlx5p_virtq_attr attr = {
 		.index = vq->index,
-		.size = ring->size,
-		.hw_available_index = ring->avail_index,
-		.hw_used_index = ring->used_index,
-		.desc_addr = ring->desc,
-		.used_addr = ring->used,
-		.available_addr = ring->avail,
-		.features = features,
-		.mkey = mkey,
+		.size = vq->size,
+		.features = guest->features,
+		.mkey = guest->mkey,
+		.bitmap = guest->bitmap,
+		.moderation = vq->env->moderation,
 		.event_qpn = vq->evq.fw_qp.id,
 		/* Both queues of a pair on one port. */
 		.tisn = hw->tis[vq->index / 2 % hw->ntis].id,
@@ -113,24 +116,75 @@ attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, uint64_t fe
 		attr.umem[i].id = vq->umem[i].umem->umem_id;
 		attr.umem[i].size = vq->umem[i].size;
 	}
+	if (ring == NULL)
+		return attr;
+	attr.packed = ring->packed;
+	attr.hw_available_index = ring->avail_index;
+	attr.hw_used_index = ring->used_index;
+	attr.desc_addr = ring->desc;
+	attr.used_addr = ring->used;
+	attr.available_addr = ring->avail;
 	return attr;
 }
 
-/* SUSPENDED -> RUNNING in one command. */
-static int
-resume(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
+/* modify_field_select for the bitmap. One that is switched off stays where it is. */
+static uint64_t
+bitmap_difference(const struct mlx5p_bitmap *has, const struct mlx5p_bitmap *want)
 {
-	uint64_t select = MLX5_VIRTQ_MODIFY_ADDRS | MLX5_VIRTQ_MODIFY_AVAIL_IDX |
-		MLX5_VIRTQ_MODIFY_USED_IDX;
+	uint64_t select = 0;
 
-	if (attr->mkey != vq->mkey)
-		select |= MLX5_VIRTQ_MODIFY_Q_MKEY;
-	if (attr->features != vq->features)
-		select |= MLX5_VIRTQ_MODIFY_VIRTIO_VERSION | MLX5_VIRTQ_MODIFY_QUEUE_FEATURES;
-	return mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, select, MLX5_VIRTQ_STATE_RDY, attr);
+	if ((has->mkey != 0) != (want->mkey != 0))
+		select |= MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_DUMP_ENABLE;
+	if (want->mkey != 0 && (has->mkey != want->mkey || has->addr != want->addr ||
+			has->size != want->size))
+		select |= MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_PARAMS;
+	return select;
 }
 
-/* NONE -> RUNNING. */
+/* modify_field_select for all that differs. */
+static uint64_t
+difference(const struct mlx5p_virtq_attr *has, const struct mlx5p_virtq_attr *want)
+{
+	const uint64_t version = UINT64_C(1) << VIRTIO_F_VERSION_1;
+	const uint64_t offloads = 1 << VIRTIO_NET_F_CSUM | 1 << VIRTIO_NET_F_GUEST_CSUM |
+		1 << VIRTIO_NET_F_HOST_TSO4 | 1 << VIRTIO_NET_F_HOST_TSO6;
+	uint64_t features = has->features ^ want->features;
+	uint64_t select = bitmap_difference(&has->bitmap, &want->bitmap);
+
+	if (has->desc_addr != want->desc_addr || has->used_addr != want->used_addr ||
+			has->available_addr != want->available_addr)
+		select |= MLX5_VIRTQ_MODIFY_ADDRS;
+	if (has->hw_available_index != want->hw_available_index)
+		select |= MLX5_VIRTQ_MODIFY_AVAIL_IDX;
+	if (has->hw_used_index != want->hw_used_index)
+		select |= MLX5_VIRTQ_MODIFY_USED_IDX;
+	if (has->packed != want->packed)
+		select |= MLX5_VIRTQ_MODIFY_Q_TYPE;
+	if (has->mkey != want->mkey)
+		select |= MLX5_VIRTQ_MODIFY_Q_MKEY;
+	if (features & version)
+		select |= MLX5_VIRTQ_MODIFY_VIRTIO_VERSION;
+	if (features & offloads)
+		select |= MLX5_VIRTQ_MODIFY_QUEUE_FEATURES;
+	if (memcmp(&has->moderation, &want->moderation, sizeof(has->moderation)) != 0)
+		select |= MLX5_VIRTQ_MODIFY_QUEUE_PERIOD;
+	return select;
+}
+
+/* INIT, SUSPENDED -> RUNNING in one command. */
+static int
+make_ready(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
+{
+	uint64_t select = difference(&vq->attr, attr) | MLX5_VIRTQ_MODIFY_STATE;
+	int ret;
+
+	ret = mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, select, MLX5_VIRTQ_STATE_RDY, attr);
+	if (ret == 0)
+		vq->attr = *attr;
+	return ret;
+}
+
+/* NONE -> INIT. */
 static int
 create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 {
@@ -148,12 +202,31 @@ create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 	ret = mlx5p_devx_create_virtq(hw, attr, &vq->obj);
 	if (ret < 0)
 		return ret;
-	vq->state = MLX5P_VIRTQ_SUSPENDED; /* as far as drop() is concerned */
+	vq->attr = *attr;
+	vq->attr.bitmap = (struct mlx5p_bitmap) { .mkey = 0 };
+	vq->state = MLX5P_VIRTQ_INIT;
 	ret = mlx5p_events_subscribe_virtq(vq->env->events, &vq->obj, vq->index);
-	if (ret == 0)
-		ret = mlx5p_devx_modify_virtq(hw, &vq->obj, 0, MLX5_VIRTQ_STATE_RDY, attr);
 	if (ret < 0)
 		mlx5p_virtq_drop(vq);
+	return ret;
+}
+
+int
+mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
+{
+	const struct mlx5p_guest nobody = { .features = 0 };
+	struct mlx5p_virtq_attr attr;
+	int ret;
+
+	if (vq->state != MLX5P_VIRTQ_NONE)
+		return 0;
+	ret = make_resources(vq, size);
+	if (ret < 0 || !vq->env->modify)
+		return ret;
+	attr = attr_of(vq, NULL, &nobody);
+	ret = create(vq, &attr);
+	if (ret < 0)
+		free_resources(vq);
 	return ret;
 }
 
@@ -161,102 +234,32 @@ create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 static int
 bring_up(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 {
-	if (vq->state == MLX5P_VIRTQ_SUSPENDED && vq->env->reuse) {
-		if (resume(vq, attr) == 0)
+	int ret;
+
+	if (vq->state == MLX5P_VIRTQ_INIT ||
+			(vq->state == MLX5P_VIRTQ_SUSPENDED && vq->env->reuse)) {
+		if (make_ready(vq, attr) == 0)
 			return 0;
-		vq->env->reuse = false;
-		MLX5P_LOG(NOTICE, vq->env->hw->name,
-			"the card does not resume suspended queues: they are created anew from now on");
+		if (vq->state == MLX5P_VIRTQ_SUSPENDED) {
+			vq->env->reuse = false;
+			MLX5P_LOG(NOTICE, vq->env->hw->name, "the card does not resume suspended "
+				"queues: they are created anew from now on");
+		}
 	}
 	mlx5p_virtq_drop(vq);
-	return create(vq, attr);
-}
-
-int
-mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, uint64_t features,
-		uint32_t mkey)
-{
-	struct mlx5p_hw *hw = vq->env->hw;
-	struct mlx5p_virtq_attr attr;
-	int ret;
-
-	ret = prepare(vq, ring->size);
-	if (ret < 0)
-		return ret;
-	attr = attr_of(vq, ring, features, mkey);
-	ret = bring_up(vq, &attr);
-	if (ret < 0)
-		return ret;
-	vq->mkey = mkey;
-	vq->features = features;
-	vq->state = MLX5P_VIRTQ_RUNNING;
-
-	pthread_mutex_lock(&vq->lock);
-	vq->callfd = ring->callfd;
-	vq->kickfd = ring->kickfd;
-	pthread_mutex_unlock(&vq->lock);
-	if (ring->kickfd >= 0) {
-		ret = mlx5p_events_kick_add(vq->env->events, ring->kickfd, vq->index);
-		if (ret < 0)
-			MLX5P_LOG(ERR, hw->name, "virtqueue %u: cannot wait for kicks: %s", vq->index,
-				strerror(-ret));
-	} else {
-		MLX5P_LOG(NOTICE, hw->name,
-			"virtqueue %u has no kick descriptor: the card is rung once, at its start",
-			vq->index);
-	}
-	mlx5p_hw_ring(hw, vq->index);
-	if (ring->callfd >= 0)
-		eventfd_write(ring->callfd, 1);
-	return 0;
-}
-
-/* ---- stop ---- */
-
-/* From here on the event thread leaves the guest's descriptors alone. */
-static void
-forget_descriptors(struct mlx5p_virtq *vq)
-{
-	if (vq->kickfd >= 0)
-		mlx5p_events_kick_del(vq->env->events, vq->kickfd);
-	pthread_mutex_lock(&vq->lock);
-	vq->kickfd = -1;
-	vq->callfd = -1;
-	pthread_mutex_unlock(&vq->lock);
-}
-
-int
-mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *avail_index, uint16_t *used_index)
-{
-	const struct mlx5p_hw *hw = vq->env->hw;
-	const struct mlx5p_virtq_attr attr = { .index = vq->index };
-	struct mlx5p_virtq_status status;
-	bool suspended;
-	int ret;
-
-	if (vq->state != MLX5P_VIRTQ_RUNNING)
-		return 0;
-	forget_descriptors(vq);
-	suspended = mlx5p_devx_modify_virtq(hw, &vq->obj, 0, MLX5_VIRTQ_STATE_SUSPEND, &attr) == 0;
-	ret = mlx5p_devx_query_virtq(hw, &vq->obj, vq->index, &status);
+	ret = create(vq, attr);
 	if (ret == 0) {
-		*avail_index = status.hw_available_index;
-		*used_index = status.hw_used_index;
-		if (status.state == MLX5_VIRTQ_STATE_ERR)
-			MLX5P_LOG(WARNING, hw->name, "virtqueue %u stopped in error %u", vq->index,
-				status.error_type);
+		ret = make_ready(vq, attr);
+		if (ret < 0)
+			mlx5p_virtq_drop(vq);
 	}
-	vq->state = MLX5P_VIRTQ_SUSPENDED;
-	/* What did not suspend can't be resumed, and must not run on: only destruction is sure. */
-	if (!suspended)
-		mlx5p_virtq_drop(vq);
 	return ret;
 }
 
 void
 mlx5p_virtq_drop(struct mlx5p_virtq *vq)
 {
-	if (vq->state == MLX5P_VIRTQ_NONE)
+	if (vq->state == MLX5P_VIRTQ_NONE || vq->state == MLX5P_VIRTQ_DOWN)
 		return;
 	vq->env->unlist(vq->env->unlist_arg, vq->obj.id);
 	mlx5p_devx_destroy(vq->env->hw, &vq->obj, "virtqueue");
@@ -264,33 +267,292 @@ mlx5p_virtq_drop(struct mlx5p_virtq *vq)
 	vq->event_qp_spent = true;
 }
 
+/* ---- start and stop ---- */
+
+/* From here on the event thread serves the guest's descriptors. */
+static void
+take_descriptors(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring)
+{
+	const char *name = vq->env->hw->name;
+	struct mlx5p_call *call = NULL;
+	int ret;
+
+	if (ring->callfd >= 0) {
+		ret = mlx5p_call_open(ring->callfd, &call);
+		if (ret < 0)
+			MLX5P_LOG(ERR, name, "virtqueue %u: cannot interrupt the guest: %s", vq->index,
+				ret == -EBADF ? "its call descriptor is no eventfd" :
+				strerror(-ret));
+	}
+	pthread_mutex_lock(&vq->lock);
+	vq->call = call;
+	vq->kickfd = ring->kickfd >= 0 ? ring->kickfd : -1;
+	vq->kicked = false;
+	pthread_mutex_unlock(&vq->lock);
+	if (ring->kickfd < 0) {
+		MLX5P_LOG(NOTICE, name,
+			"virtqueue %u has no kick descriptor: the card is rung once, at its start",
+			vq->index);
+		return;
+	}
+	ret = mlx5p_events_kick_add(vq->env->events, ring->kickfd, vq->index);
+	if (ret < 0)
+		MLX5P_LOG(ERR, name, "virtqueue %u: cannot wait for kicks: %s", vq->index,
+			strerror(-ret));
+}
+
+/* From here on the event thread leaves the guest's descriptors alone. */
+static void
+forget_descriptors(struct mlx5p_virtq *vq)
+{
+	struct mlx5p_call *call;
+
+	if (vq->kickfd >= 0)
+		mlx5p_events_kick_del(vq->env->events, vq->kickfd);
+	pthread_mutex_lock(&vq->lock);
+	vq->kickfd = -1;
+	call = vq->call;
+	vq->call = NULL;
+	pthread_mutex_unlock(&vq->lock);
+	mlx5p_call_put(call);
+}
+
+int
+mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
+		const struct mlx5p_guest *guest)
+{
+	struct mlx5p_virtq_attr attr;
+	int ret;
+
+	if (vq->state == MLX5P_VIRTQ_DOWN)
+		vq->state = MLX5P_VIRTQ_NONE;
+	ret = make_resources(vq, ring->size);
+	if (ret < 0)
+		return ret;
+	attr = attr_of(vq, ring, guest);
+	ret = bring_up(vq, &attr);
+	if (ret < 0)
+		return ret;
+	vq->ring = *ring;
+	vq->guest = *guest;
+	vq->state = MLX5P_VIRTQ_RUNNING;
+	take_descriptors(vq, ring);
+	mlx5p_hw_ring(vq->env->hw, vq->index);
+	mlx5p_events_call(vq->env->events, vq->index);
+	return 0;
+}
+
+/* Ask the card where the queue stands, and go on there. */
+static int
+note_index(struct mlx5p_virtq *vq, struct mlx5p_virtq_status *status)
+{
+	int ret = mlx5p_devx_query_virtq(vq->env->hw, &vq->obj, vq->index, status);
+
+	vq->index_known = ret == 0;
+	if (ret < 0)
+		return ret;
+	vq->attr.hw_available_index = status->hw_available_index;
+	vq->attr.hw_used_index = status->hw_used_index;
+	vq->ring.avail_index = status->hw_used_index;
+	vq->ring.used_index = status->hw_used_index;
+	return 0;
+}
+
+/* RUNNING -> SUSPENDED; where the card does not obey, NONE. */
+static int
+suspend(struct mlx5p_virtq *vq)
+{
+	struct mlx5p_virtq_status status;
+	bool suspended;
+	int ret;
+
+	forget_descriptors(vq);
+	suspended = mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, MLX5_VIRTQ_MODIFY_STATE,
+		MLX5_VIRTQ_STATE_SUSPEND, &vq->attr) == 0;
+	ret = note_index(vq, &status);
+	if (ret == 0 && status.state == MLX5_VIRTQ_STATE_ERR) {
+		vq->errors++;
+		MLX5P_LOG(WARNING, vq->env->hw->name, "virtqueue %u stopped in error: %s (%u)",
+			vq->index, prm_virtq_error_name(status.error_type), status.error_type);
+	}
+	vq->state = MLX5P_VIRTQ_SUSPENDED;
+	/* What did not suspend can't be resumed, and must not run on: only destruction is sure. What does
+	 * not tell where it stands can't be told what to change. */
+	if (!suspended || ret < 0)
+		mlx5p_virtq_drop(vq);
+	return ret;
+}
+
+int
+mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index)
+{
+	int ret = 0;
+
+	if (vq->state == MLX5P_VIRTQ_RUNNING) {
+		ret = suspend(vq);
+	} else if (vq->state == MLX5P_VIRTQ_DOWN) {
+		vq->state = MLX5P_VIRTQ_NONE;
+		ret = vq->index_known ? 0 : -EIO;
+	}
+	if (ret == 0)
+		*index = vq->ring.used_index;
+	return ret;
+}
+
+/* ---- what goes wrong ---- */
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool
+mlx5p_virtq_recover(struct mlx5p_virtq *vq)
+{
+	const char *name = vq->env->hw->name, *why;
+	struct mlx5p_virtq_status status = { .error_type = 0 };
+	struct mlx5p_ring ring;
+	bool again;
+	int ret;
+
+	if (vq->state != MLX5P_VIRTQ_RUNNING)
+		return false;
+	/* The alarm may be about the object that ran here before. */
+	ret = note_index(vq, &status);
+	if (ret == 0 && status.state != MLX5_VIRTQ_STATE_ERR)
+		return false;
+	forget_descriptors(vq);
+	mlx5p_virtq_drop(vq);
+	vq->state = MLX5P_VIRTQ_DOWN;
+	vq->errors++;
+	why = prm_virtq_error_name(status.error_type);
+	again = ret == 0 && mlx5p_retries_take(&vq->retries, now_ms());
+	if (again) {
+		ring = vq->ring;
+		ret = mlx5p_virtq_start(vq, &ring, &vq->guest);
+	}
+	if (again && ret == 0) {
+		vq->recoveries++;
+		MLX5P_LOG(WARNING, name, "virtqueue %u went to error: %s (%u): it goes on at index %u",
+			vq->index, why, status.error_type, ring.used_index);
+		return true;
+	}
+	vq->state = MLX5P_VIRTQ_DOWN;
+	MLX5P_LOG(ERR, name,
+		"virtqueue %u went to error: %s (%u): it stays down until the guest's next reset: %s",
+		vq->index, why, status.error_type, again ? "it can't be made anew" :
+		ret < 0 ? "the card does not tell where it stands" :
+		"that was too often in too short a time");
+	return true;
+}
+
+int
+mlx5p_virtq_set_bitmap(struct mlx5p_virtq *vq, const struct mlx5p_bitmap *bitmap)
+{
+	struct mlx5p_virtq_attr attr = vq->attr;
+	uint64_t select;
+	int ret;
+
+	if (vq->state != MLX5P_VIRTQ_RUNNING)
+		return 0;
+	vq->guest.bitmap = *bitmap;
+	attr.bitmap = *bitmap;
+	select = bitmap_difference(&vq->attr.bitmap, bitmap);
+	if (select == 0)
+		return 0;
+	ret = mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, select, 0, &attr);
+	if (ret == 0) {
+		vq->attr.bitmap = *bitmap;
+		return 0;
+	}
+	MLX5P_LOG(ERR, vq->env->hw->name, "virtqueue %u can't log what it writes: "
+		"it stays down until the guest's next reset", vq->index);
+	suspend(vq);
+	mlx5p_virtq_drop(vq);
+	vq->state = MLX5P_VIRTQ_DOWN;
+	return ret;
+}
+
 /* ---- event thread ---- */
 
-void
-mlx5p_virtq_on_completion(struct mlx5p_virtq *vq)
+static void
+signal_guest(struct mlx5p_call *call)
 {
+	if (call == NULL)
+		return;
+	mlx5p_call_signal(call);
+	mlx5p_call_put(call);
+}
+
+/* Take completions; signal the guest with no lock held. */
+static uint32_t
+take_completions(struct mlx5p_virtq *vq, bool event)
+{
+	struct mlx5p_call *call = NULL;
+	uint32_t found = 0;
+
 	pthread_mutex_lock(&vq->lock);
 	if (mlx5p_evq_exists(&vq->evq)) {
-		if (mlx5p_evq_poll(&vq->evq) && vq->callfd >= 0)
-			eventfd_write(vq->callfd, 1);
-		mlx5p_evq_arm(vq->env->hw, &vq->evq);
+		found = mlx5p_evq_poll(&vq->evq);
+		if (found > 0)
+			call = mlx5p_call_get(vq->call);
+		if (event)
+			vq->evq.armed = false;
+		if (event && vq->env->interrupts)
+			mlx5p_evq_arm(vq->env->hw, &vq->evq);
 	}
 	pthread_mutex_unlock(&vq->lock);
+	signal_guest(call);
+	return found;
 }
 
 void
-mlx5p_virtq_on_kick(struct mlx5p_virtq *vq)
+mlx5p_virtq_on_event(struct mlx5p_virtq *vq)
+{
+	take_completions(vq, true);
+}
+
+uint32_t
+mlx5p_virtq_poll(struct mlx5p_virtq *vq)
+{
+	return take_completions(vq, false);
+}
+
+void
+mlx5p_virtq_arm(struct mlx5p_virtq *vq)
 {
 	pthread_mutex_lock(&vq->lock);
-	if (vq->kickfd >= 0)
-		mlx5p_hw_ring(vq->env->hw, vq->index);
+	if (mlx5p_evq_exists(&vq->evq) && !vq->evq.armed)
+		mlx5p_evq_arm(vq->env->hw, &vq->evq);
 	pthread_mutex_unlock(&vq->lock);
 }
 
-void
-mlx5p_virtq_on_error(struct mlx5p_virtq *vq)
+bool
+mlx5p_virtq_on_kick(struct mlx5p_virtq *vq)
 {
-	MLX5P_LOG(ERR, vq->env->hw->name,
-		"virtqueue %u went to error: it stands still until the guest resets the device",
-		vq->index);
+	bool first;
+
+	pthread_mutex_lock(&vq->lock);
+	first = vq->kickfd >= 0 && !vq->kicked;
+	if (vq->kickfd >= 0) {
+		vq->kicked = true;
+		mlx5p_hw_ring(vq->env->hw, vq->index);
+	}
+	pthread_mutex_unlock(&vq->lock);
+	return first;
+}
+
+void
+mlx5p_virtq_call(struct mlx5p_virtq *vq)
+{
+	struct mlx5p_call *call;
+
+	pthread_mutex_lock(&vq->lock);
+	call = mlx5p_call_get(vq->call);
+	pthread_mutex_unlock(&vq->lock);
+	signal_guest(call);
 }

@@ -3,26 +3,37 @@
  * One virtqueue: the card's queue object and what belongs to it.
  *
  * Owns: the virtio_net_q object, its three queue buffers, its event queue and its counters, and while
- * it runs the use of the guest's kick and call descriptors (which the vhost library owns).
+ * it runs the use of the guest's kick descriptor (which the vhost library owns) and call descriptor.
  *
- * States, and who moves between them (configuration calls of the device, under its lock):
+ * States, and who moves between them (all under the device's lock):
  *
  *	NONE		no object on the card
+ *	INIT		object in INIT: never ran, everything of it may change
  *	RUNNING		object in RDY: the card works on the guest's rings
- *	SUSPENDED	object in SUSPEND: quiet, indices known, addresses may change
+ *	SUSPENDED	object in SUSPEND: quiet, indices known, everything of it may change
+ *	DOWN		ran and had to be given up; no object, indices known if the card told them
  *
+ *	NONE -> INIT		prepare(), where the card can change the object later
  *	NONE -> RUNNING		start(): create, then modify to RDY
- *	SUSPENDED -> RUNNING	start(): one modify of addresses, indices and state, where the card can
- *				(freeze_to_rdy_supported) and reuse_queues=1; else via NONE
+ *	INIT -> RUNNING		start(): one modify of state and of what differs
+ *	SUSPENDED -> RUNNING	start(): likewise, where the card can (freeze_to_rdy_supported) and
+ *				reuse_queues=1; else via NONE
  *	RUNNING -> SUSPENDED	stop(): modify to SUSPEND, query the indices
  *	RUNNING -> NONE		stop() of a queue in error: its object can only be destroyed
- *	SUSPENDED -> NONE	drop()
+ *	RUNNING -> RUNNING	recover(): from error, through DOWN and NONE, where the card stood
+ *	RUNNING -> DOWN		recover() that failed or came too often; set_bitmap() that was refused
+ *	DOWN -> NONE		stop()
+ *	INIT, SUSPENDED -> NONE	drop()
  *
- * Buffers, event queue and counters are made at the first start() and live until free(), through all
- * of these; another ring size remakes them.
+ * Buffers, event queue and counters are made at the first start() or prepare() and live until free(),
+ * through all of these; another ring size remakes them.
+ *
+ * Indices: a queue goes on at the used index that the card reports, both ways. In between lie
+ * descriptors that it read ahead and did not use; a vhost-user front-end keeps one index only, and Linux
+ * says of the available index that firmware does not report it right (mlx5_vdpa, get_vq_state).
  *
  * Locking: lock guards the descriptors and the event queue against the event thread. The rest belongs
- * to configuration calls.
+ * to the holder of the device's lock.
  */
 #ifndef MLX5P_VIRTQ_H
 #define MLX5P_VIRTQ_H
@@ -32,46 +43,64 @@
 #include <stdint.h>
 
 #include "devx.h"
-#include "events.h"
 #include "evq.h"
+#include "retries.h"
+#include "ring.h"
 #include "umem.h"
+
+struct mlx5p_call;
+struct mlx5p_events;
 
 /* What all queues of a device share. */
 struct mlx5p_virtq_env {
 	struct mlx5p_hw *hw;
 	struct mlx5p_events *events;
+	struct mlx5p_moderation moderation;
+	bool interrupts;           /* event_mode=2: an event queue asks for the next event at once */
+	bool modify;               /* the card can change an object that does not run */
 	bool reuse;                /* SUSPEND -> RDY: allowed and possible; cleared for good when refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
 	void *unlist_arg;
 };
 
-enum mlx5p_virtq_state { MLX5P_VIRTQ_NONE, MLX5P_VIRTQ_RUNNING, MLX5P_VIRTQ_SUSPENDED };
+/* What all queues of a connection share. */
+struct mlx5p_guest {
+	uint64_t features;         /* negotiated */
+	uint32_t mkey;             /* of its memory */
+	struct mlx5p_bitmap bitmap; /* of its dirty log */
+};
+
+enum mlx5p_virtq_state {
+	MLX5P_VIRTQ_NONE,
+	MLX5P_VIRTQ_INIT,
+	MLX5P_VIRTQ_RUNNING,
+	MLX5P_VIRTQ_SUSPENDED,
+	MLX5P_VIRTQ_DOWN,
+};
 
 struct mlx5p_virtq {
 	struct mlx5p_virtq_env *env;
 	uint16_t index;
 	enum mlx5p_virtq_state state;
 	struct mlx5p_obj obj;
+	struct mlx5p_virtq_attr attr; /* as the object has it */
 	bool event_qp_spent;       /* an object on it was destroyed: reset it before the next */
 	uint16_t size;             /* of the resources below; 0: there are none */
-	uint32_t mkey;             /* that the object uses */
-	uint64_t features;         /* that the object was given */
 	struct mlx5p_umem umem[3];
 	struct mlx5p_obj counters;
 	struct mlx5p_virtq_counters counters_base; /* at the last reset of statistics */
+	struct mlx5p_ring ring;    /* that it runs on; in DOWN: its indices where it stopped */
+	struct mlx5p_guest guest;  /* likewise */
+	bool index_known;          /* in DOWN */
+	struct mlx5p_retries retries;
+	uint64_t errors, recoveries; /* since the last reset of statistics */
 
 	pthread_mutex_t lock;      /* the following, against the event thread */
 	struct mlx5p_evq evq;
-	int kickfd, callfd;        /* -1: none, or not running */
-};
-
-/* A ring as the front-end configured it. */
-struct mlx5p_ring {
-	uint16_t size;
-	uint16_t avail_index, used_index; /* where to go on */
-	uint64_t desc, used, avail;       /* guest physical */
-	int kickfd, callfd;               /* -1: the guest polls */
+	int kickfd;                /* -1: none, or not running */
+	struct mlx5p_call *call;   /* NULL likewise */
+	bool kicked;               /* since start() */
 };
 
 void mlx5p_virtq_init(struct mlx5p_virtq *vq, struct mlx5p_virtq_env *env, uint16_t index);
@@ -80,26 +109,56 @@ void mlx5p_virtq_init(struct mlx5p_virtq *vq, struct mlx5p_virtq_env *env, uint1
 void mlx5p_virtq_free(struct mlx5p_virtq *vq);
 
 /**
- * Start the queue on @p ring with guest memory @p mkey. Rings its doorbell once and signals the call
- * descriptor once, so that nothing that was made available or used meanwhile is missed.
- * @return 0, or a negative errno, logged; the queue is not running then.
+ * Make ahead of time what a ring of @p size descriptors needs. A queue that has it is left alone.
+ * @return 0, or a negative errno, logged; then nothing is left.
  */
-int mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, uint64_t features,
-		uint32_t mkey);
+int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
 
 /**
- * Stop the queue: from here on the card moves nothing. Tells where it stood.
- * @return 0, or a negative errno when the card does not tell (indices are untouched then); the queue
- *         is stopped in any case.
+ * Start the queue on @p ring. Rings its doorbell once and signals the call descriptor once, so that
+ * nothing that was made available or used meanwhile is missed.
+ * @return 0, or a negative errno, logged; the queue is not running then.
  */
-int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *avail_index, uint16_t *used_index);
+int mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
+		const struct mlx5p_guest *guest);
+
+/**
+ * Stop the queue: from here on the card moves nothing. Tells where to go on.
+ * @return 0, or a negative errno when the card does not tell (@p index is untouched then); the queue is
+ *         stopped in any case.
+ */
+int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index);
 
 /** Destroy the object of a stopped queue; a no-op when there is none. */
 void mlx5p_virtq_drop(struct mlx5p_virtq *vq);
 
-/** Event thread: completions came; the guest kicked; the object went to error. */
-void mlx5p_virtq_on_completion(struct mlx5p_virtq *vq);
-void mlx5p_virtq_on_kick(struct mlx5p_virtq *vq);
-void mlx5p_virtq_on_error(struct mlx5p_virtq *vq);
+/**
+ * The card said that the queue is in error: see whether that is so, and bring it back. One line tells
+ * what came of it.
+ * @return true: its object is gone, maybe another one runs in its place; false: it was a false alarm.
+ */
+bool mlx5p_virtq_recover(struct mlx5p_virtq *vq);
+
+/** Have a running queue mark its writes elsewhere, or nowhere. If the card refuses, the queue goes down:
+ * better no network than a migrated guest with stale pages. @return 0, or a negative errno, logged. */
+int mlx5p_virtq_set_bitmap(struct mlx5p_virtq *vq, const struct mlx5p_bitmap *bitmap);
+
+/* ---- event thread ---- */
+
+/** The event queue raised an event: take completions, tell the guest, and ask for the next event if
+ * this device goes by interrupts. */
+void mlx5p_virtq_on_event(struct mlx5p_virtq *vq);
+
+/** Take completions and tell the guest. @return how many there were. */
+uint32_t mlx5p_virtq_poll(struct mlx5p_virtq *vq);
+
+/** Ask for an event at the next completion, unless that was done. */
+void mlx5p_virtq_arm(struct mlx5p_virtq *vq);
+
+/** The guest kicked. @return true at the first kick since the start. */
+bool mlx5p_virtq_on_kick(struct mlx5p_virtq *vq);
+
+/** Interrupt the guest. */
+void mlx5p_virtq_call(struct mlx5p_virtq *vq);
 
 #endif /* MLX5P_VIRTQ_H */

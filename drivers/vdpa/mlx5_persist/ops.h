@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What DPDK calls: the operations of a vDPA device.
+ *
+ * Owns: the table of rte_vdpa_dev_ops, the translation from the vhost library's numbers to devices,
+ * and what the device offers to front-ends (features, protocol features, queues, doorbell page).
+ *
+ * Threads: the vhost library's, and the application's for statistics.
+ */
+#ifndef MLX5P_OPS_H
+#define MLX5P_OPS_H
+
+#include "dpdk_sdk.h"
+
+struct rte_vdpa_dev_ops *mlx5p_vdpa_ops(void);
+
+#endif /* MLX5P_OPS_H */

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlx5_prm.h>
+#include <rte_common.h>
+#include <rte_vhost.h>
+
+#include "args.h"
+#include "events.h"
+#include "hw.h"
+#include "mlx5p_log.h"
+#include "queues.h"
+#include "steer.h"
+
+struct mlx5p_queues {
+	struct mlx5p_virtq_env env;
+	struct mlx5p_steer *steer;
+	struct mlx5p_virtq *virtqs;
+	bool *wanted;              /* by the front-end */
+	uint32_t n;
+	uint32_t ahead;            /* the first so many are made ready before a front-end comes... */
+	uint16_t ahead_size;       /* ...for rings of this size */
+	atomic_uint top;           /* queues from here on never had an event queue */
+	struct mlx5p_conn conn;    /* of the last start */
+};
+
+/* virtio-net: even queues receive, odd ones transmit (virtio 1.2, section 5.1.2). */
+static bool
+is_receive(uint32_t queue)
+{
+	return queue % 2 == 0;
+}
+
+uint32_t
+mlx5p_queues_count(const struct mlx5p_queues *q)
+{
+	return q->n;
+}
+
+struct mlx5p_virtq *
+mlx5p_queues_get(struct mlx5p_queues *q, uint16_t queue)
+{
+	return &q->virtqs[queue];
+}
+
+bool
+mlx5p_queues_reusable(const struct mlx5p_queues *q)
+{
+	return q->env.reuse;
+}
+
+/* ---- making them ---- */
+
+static void
+unlist(void *arg, uint32_t virtq_id)
+{
+	mlx5p_steer_forget(((struct mlx5p_queues *)arg)->steer, virtq_id);
+}
+
+/* Other addresses and indices, maybe another key, features and ring type, in one modify: of an object
+ * that never ran. One that is suspended needs freeze_to_rdy_supported besides. */
+static bool
+can_modify(const struct mlx5p_caps *caps)
+{
+	return caps->virtio_net_q_addr_modify && caps->virtio_q_index_modify && caps->vnet_modify_ext;
+}
+
+int
+mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const struct mlx5p_args *args,
+		struct mlx5p_queues **out)
+{
+	const struct mlx5p_caps *caps = &hw->caps;
+	struct mlx5p_queues *q = calloc(1, sizeof(*q));
+	uint32_t n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
+
+	if (q == NULL)
+		return -ENOMEM;
+	q->env = (struct mlx5p_virtq_env) {
+		.hw = hw,
+		.events = events,
+		.moderation = args->moderation,
+		.interrupts = args->event_mode == MLX5P_EVENT_INTERRUPT,
+		.modify = can_modify(caps),
+		.reuse = args->reuse_queues && can_modify(caps) && caps->freeze_to_rdy_supported,
+		.unlist = unlist,
+		.unlist_arg = q,
+	};
+	q->ahead = RTE_MIN(2 * args->queues, n);
+	q->ahead_size = args->queue_size;
+	q->steer = mlx5p_steer_create(hw);
+	q->virtqs = calloc(n, sizeof(*q->virtqs));
+	q->wanted = calloc(n, sizeof(*q->wanted));
+	if (q->steer == NULL || q->virtqs == NULL || q->wanted == NULL) {
+		mlx5p_queues_destroy(q);
+		return -ENOMEM;
+	}
+	for (; q->n < n; q->n++)
+		mlx5p_virtq_init(&q->virtqs[q->n], &q->env, q->n);
+	*out = q;
+	return 0;
+}
+
+void
+mlx5p_queues_destroy(struct mlx5p_queues *q)
+{
+	uint32_t i;
+
+	if (q == NULL)
+		return;
+	for (i = 0; i < q->n; i++)
+		mlx5p_virtq_free(&q->virtqs[i]);
+	mlx5p_steer_destroy(q->steer);
+	free(q->virtqs);
+	free(q->wanted);
+	free(q);
+}
+
+/* The event thread looks at this queue from here on. */
+static void
+raise_top(struct mlx5p_queues *q, uint16_t queue)
+{
+	if (atomic_load(&q->top) <= queue)
+		atomic_store(&q->top, queue + 1u);
+}
+
+/* Lead packets to the receive queues in @state, @without left out. */
+static int
+steer_to(struct mlx5p_queues *q, enum mlx5p_virtq_state state, const struct mlx5p_virtq *without)
+{
+	uint32_t ids[MLX5P_MAX_QUEUES], i, n = 0;
+
+	for (i = 0; i < q->n; i++) {
+		const struct mlx5p_virtq *vq = &q->virtqs[i];
+
+		if (is_receive(i) && vq->state == state && vq != without)
+			ids[n++] = vq->obj.id;
+	}
+	return mlx5p_steer_set(q->steer, ids, n);
+}
+
+int
+mlx5p_queues_prepare(struct mlx5p_queues *q)
+{
+	uint32_t i;
+	int ret = 0;
+
+	for (i = 0; i < q->ahead && ret == 0; i++) {
+		struct mlx5p_virtq *vq = &q->virtqs[i];
+
+		raise_top(q, i);
+		/* A guest that was here is likely to come back with the rings that it had. */
+		ret = mlx5p_virtq_prepare(vq, vq->size != 0 ? vq->size : q->ahead_size);
+	}
+	if (ret == 0 && q->ahead > 0)
+		ret = steer_to(q, MLX5P_VIRTQ_INIT, NULL);
+	return ret;
+}
+
+void
+mlx5p_queues_drop(struct mlx5p_queues *q)
+{
+	uint32_t i;
+
+	mlx5p_steer_clear(q->steer);
+	for (i = 0; i < q->n; i++) {
+		if (q->virtqs[i].state == MLX5P_VIRTQ_SUSPENDED)
+			mlx5p_virtq_drop(&q->virtqs[i]);
+	}
+}
+
+void
+mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey)
+{
+	uint32_t i;
+
+	for (i = 0; i < q->n; i++) {
+		struct mlx5p_virtq *vq = &q->virtqs[i];
+
+		if (vq->state == MLX5P_VIRTQ_SUSPENDED && vq->attr.mkey != mkey)
+			mlx5p_virtq_drop(vq);
+	}
+}
+
+/* ---- start and stop ---- */
+
+static int
+start_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	const struct mlx5p_conn *conn = &q->conn;
+	struct mlx5p_ring ring;
+	int ret;
+
+	ret = mlx5p_ring_read(q->env.hw->name, conn->vid, queue, conn->guest.features, conn->maps,
+		&ring);
+	if (ret < 0)
+		return ret;
+	raise_top(q, queue);
+	return mlx5p_virtq_start(&q->virtqs[queue], &ring, &conn->guest);
+}
+
+static void
+stop_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	struct mlx5p_virtq *vq = &q->virtqs[queue];
+	uint16_t index;
+
+	if (vq->state != MLX5P_VIRTQ_RUNNING && vq->state != MLX5P_VIRTQ_DOWN)
+		return;
+	if (mlx5p_virtq_stop(vq, &index) == 0)
+		rte_vhost_set_vring_base(q->conn.vid, queue, index, index);
+	mlx5p_ring_log(q->conn.vid, &vq->ring);
+}
+
+/* Start the queues of one direction that the front-end wants. */
+static int
+start_wanted(struct mlx5p_queues *q, bool receive)
+{
+	uint32_t i;
+	int ret = 0;
+
+	for (i = 0; i < q->n && ret == 0; i++) {
+		if (is_receive(i) == receive && q->wanted[i])
+			ret = start_queue(q, i);
+	}
+	return ret;
+}
+
+int
+mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
+{
+	int ret;
+
+	q->conn = *conn;
+	ret = start_wanted(q, true);
+	if (ret == 0)
+		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	if (ret == 0)
+		ret = start_wanted(q, false);
+	return ret;
+}
+
+void
+mlx5p_queues_stop(struct mlx5p_queues *q)
+{
+	uint32_t i;
+
+	for (i = 1; i < q->n; i += 2)
+		stop_queue(q, i);
+	for (i = 0; i < q->n; i += 2)
+		stop_queue(q, i);
+}
+
+/* A ring comes or goes while the device runs. */
+static int
+switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
+{
+	struct mlx5p_virtq *vq = &q->virtqs[queue];
+	bool running = vq->state == MLX5P_VIRTQ_RUNNING;
+	int ret = 0;
+
+	if (on && running)
+		return 0;
+	if (on) {
+		ret = start_queue(q, queue);
+		return ret == 0 && is_receive(queue) ? steer_to(q, MLX5P_VIRTQ_RUNNING, NULL) : ret;
+	}
+	/* Packets go elsewhere before the queue stops. */
+	if (running && is_receive(queue))
+		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, vq);
+	stop_queue(q, queue);
+	if (!q->env.reuse && vq->state == MLX5P_VIRTQ_SUSPENDED)
+		mlx5p_virtq_drop(vq);
+	return ret;
+}
+
+int
+mlx5p_queues_want(struct mlx5p_queues *q, uint16_t queue, bool on, bool now)
+{
+	q->wanted[queue] = on;
+	return now ? switch_queue(q, queue, on) : 0;
+}
+
+void
+mlx5p_queues_want_none(struct mlx5p_queues *q)
+{
+	memset(q->wanted, 0, q->n * sizeof(*q->wanted));
+}
+
+/* ---- while they run ---- */
+
+void
+mlx5p_queues_recover(struct mlx5p_queues *q, uint16_t queue)
+{
+	/* Destroying the object took it off the table, which leaves packets to the other queues. */
+	if (mlx5p_virtq_recover(&q->virtqs[queue]) && is_receive(queue))
+		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+}
+
+void
+mlx5p_queues_set_bitmap(struct mlx5p_queues *q, const struct mlx5p_bitmap *bitmap)
+{
+	bool lost = false;
+	uint32_t i;
+
+	q->conn.guest.bitmap = *bitmap;
+	for (i = 0; i < q->n; i++)
+		lost |= mlx5p_virtq_set_bitmap(&q->virtqs[i], bitmap) < 0;
+	if (lost)
+		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+}
+
+/* ---- event thread ---- */
+
+uint32_t
+mlx5p_queues_poll(struct mlx5p_queues *q)
+{
+	uint32_t i, top = atomic_load(&q->top), found, most = 0;
+
+	for (i = 0; i < top; i++) {
+		found = mlx5p_virtq_poll(&q->virtqs[i]);
+		most = RTE_MAX(most, found);
+	}
+	return most;
+}
+
+void
+mlx5p_queues_arm(struct mlx5p_queues *q)
+{
+	uint32_t i, top = atomic_load(&q->top);
+
+	for (i = 0; i < top; i++)
+		mlx5p_virtq_arm(&q->virtqs[i]);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include <linux/vhost_types.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+#include <rte_common.h>
+#include <rte_vhost.h>
+
+#include "aspace.h"
+#include "mlx5p_log.h"
+#include "ring.h"
+
+/* virtio 1.2, section 2.8: the largest packed ring; the index shares 16 bits with the wrap counter. */
+#define PACKED_MAX 32768
+
+/* Parts of a ring in this process. Lengths by virtio 1.2, sections 2.7 and 2.8; the event words at the
+ * end of a split ring's parts are not ours to use. */
+struct parts {
+	const void *desc, *avail, *used;
+	uint64_t desc_len, avail_len, used_len;
+	volatile uint16_t *kick_flags; /* where the device says whether it wants kicks; 0: it does */
+};
+
+static struct parts
+split_parts(const struct rte_vhost_vring *vring)
+{
+	return (struct parts) {
+		.desc = vring->desc,
+		.avail = vring->avail,
+		.used = vring->used,
+		.desc_len = vring->size * sizeof(struct vring_desc),
+		.avail_len = sizeof(struct vring_avail) + vring->size * sizeof(uint16_t),
+		.used_len = sizeof(struct vring_used) +
+			vring->size * sizeof(struct vring_used_elem),
+		.kick_flags = vring->used != NULL ? &vring->used->flags : NULL,
+	};
+}
+
+static struct parts
+packed_parts(const struct rte_vhost_vring *vring)
+{
+	return (struct parts) {
+		.desc = vring->desc_packed,
+		.avail = vring->driver_event,
+		.used = vring->device_event,
+		.desc_len = vring->size * sizeof(struct vring_packed_desc),
+		.avail_len = sizeof(struct vring_packed_desc_event),
+		.used_len = sizeof(struct vring_packed_desc_event),
+		.kick_flags = vring->device_event != NULL ? &vring->device_event->flags : NULL,
+	};
+}
+
+static bool
+size_ok(uint16_t size, bool packed)
+{
+	return packed ? size > 0 && size <= PACKED_MAX : rte_is_power_of_2(size);
+}
+
+int
+mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
+		const struct vhost_iotlb *maps, struct mlx5p_ring *ring)
+{
+	bool packed = features >> VIRTIO_F_RING_PACKED & 1;
+	struct rte_vhost_vring vring;
+	struct parts parts;
+	int ret;
+
+	if (rte_vhost_get_vhost_vring(vid, queue, &vring) < 0)
+		goto unusable;
+	parts = packed ? packed_parts(&vring) : split_parts(&vring);
+	if (parts.desc == NULL || parts.avail == NULL || parts.used == NULL ||
+			!size_ok(vring.size, packed) ||
+			rte_vhost_get_vring_base(vid, queue, &ring->avail_index, &ring->used_index) < 0)
+		goto unusable;
+	ret = mlx5p_aspace_gpa(maps, parts.desc, parts.desc_len, &ring->desc);
+	if (ret == 0)
+		ret = mlx5p_aspace_gpa(maps, parts.avail, parts.avail_len, &ring->avail);
+	if (ret == 0)
+		ret = mlx5p_aspace_gpa(maps, parts.used, parts.used_len, &ring->used);
+	if (ret < 0) {
+		MLX5P_LOG(ERR, name, "virtqueue %u: its ring is outside of guest memory", queue);
+		return ret;
+	}
+	ring->packed = packed;
+	ring->size = vring.size;
+	ring->kickfd = vring.kickfd;
+	ring->callfd = vring.callfd;
+	*parts.kick_flags = 0;
+	return 0;
+unusable:
+	MLX5P_LOG(ERR, name, "virtqueue %u: the front-end enabled it without a usable ring", queue);
+	return -EINVAL;
+}
+
+/* By guest address, not by rte_vhost_log_used_vring(): that one needs the ring's log address, which is
+ * the same address where a front-end gives it, and in packed rings is that of the device area. */
+void
+mlx5p_ring_log(int vid, const struct mlx5p_ring *ring)
+{
+	if (ring->packed) {
+		rte_vhost_log_write(vid, ring->desc, ring->size * sizeof(struct vring_packed_desc));
+		rte_vhost_log_write(vid, ring->used, sizeof(struct vring_packed_desc_event));
+	} else {
+		rte_vhost_log_write(vid, ring->used, sizeof(struct vring_used) +
+			ring->size * sizeof(struct vring_used_elem));
+	}
+}
