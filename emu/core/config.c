@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "gen.h"
+#include "offload.h"
 
 /* What of a key or value an error message repeats: its reason must still fit. */
 #define SHOWN "%.80s"
@@ -165,24 +167,90 @@ set_caps(struct emu_dev_config *cfg, const char *val)
 	return NULL;
 }
 
+/* ---- wires: each takes what follows its name, or not ---- */
+
+static bool
+set_no_end(struct emu_dev_config *cfg, const char *val)
+{
+	(void)cfg;
+	return *val == '\0';
+}
+
+static bool
+set_pair(struct emu_dev_config *cfg, const char *val)
+{
+	if (!is_name(val))
+		return false;
+	snprintf(cfg->pair, sizeof(cfg->pair), "%s", val);
+	return true;
+}
+
+/* A decimal number before @p end. */
+static bool
+number_field(const char **s, char end, uint32_t min, uint32_t max, uint32_t *val)
+{
+	unsigned long n;
+	char *rest;
+
+	errno = 0;
+	n = strtoul(*s, &rest, 10);
+	if (!isdigit((unsigned char)**s) || *rest != end || errno != 0 || n < min || n > max)
+		return false;
+	*val = (uint32_t)n;
+	*s = rest + 1;
+	return true;
+}
+
+static bool
+set_gen(struct emu_dev_config *cfg, const char *val)
+{
+	uint32_t pps, size;
+
+	if (!number_field(&val, ':', 0, EMU_GEN_PPS_MAX, &pps) ||
+			!number_field(&val, '\0', EMU_GEN_SIZE_MIN, EMU_FRAME_MAX, &size))
+		return false;
+	cfg->gen_pps = pps;
+	cfg->gen_size = size;
+	return true;
+}
+
+static bool
+set_tap(struct emu_dev_config *cfg, const char *val)
+{
+	if (!is_name(val) || strlen(val) >= sizeof(cfg->tap))
+		return false;
+	snprintf(cfg->tap, sizeof(cfg->tap), "%s", val);
+	return true;
+}
+
 static const char *
 set_wire(struct emu_dev_config *cfg, const char *val)
 {
-	static const char pair[] = "pair:";
+	static const struct {
+		const char *name;
+		enum emu_wire_type type;
+		bool (*set)(struct emu_dev_config *cfg, const char *val);
+	} wires[] = {
+		{ "loop", EMU_WIRE_LOOP, set_no_end },
+		{ "null", EMU_WIRE_NULL, set_no_end },
+		{ "pair:", EMU_WIRE_PAIR, set_pair },
+		{ "gen:", EMU_WIRE_GEN, set_gen },
+		{ "tap:", EMU_WIRE_TAP, set_tap },
+	};
+	size_t i, len;
 
 	cfg->pair[0] = '\0';
-	if (strcmp(val, "loop") == 0) {
-		cfg->wire = EMU_WIRE_LOOP;
-	} else if (strcmp(val, "null") == 0) {
-		cfg->wire = EMU_WIRE_NULL;
-	} else if (strncmp(val, pair, strlen(pair)) == 0 && is_name(val + strlen(pair))) {
-		cfg->wire = EMU_WIRE_PAIR;
-		snprintf(cfg->pair, sizeof(cfg->pair), "%s", val + strlen(pair));
-	} else {
-		return "allowed are loop, null, pair:NAME (an RDMA device name)";
+	for (i = 0; i < sizeof(wires) / sizeof(wires[0]); i++) {
+		len = strlen(wires[i].name);
+		if (strncmp(val, wires[i].name, len) != 0 || !wires[i].set(cfg, val + len))
+			continue;
+		cfg->wire = wires[i].type;
+		cfg->wire_given = true;
+		return NULL;
 	}
-	cfg->wire_given = true;
-	return NULL;
+	return "allowed are loop, null, pair:NAME (an RDMA device name), gen:PPS:SIZE (0 to "
+		"100000000 frames a second, 0: as fast as it goes; 60 to 10000 bytes), tap:IFNAME "
+		"(1 to 15 characters)";
 }
 
 static const char *

@@ -207,8 +207,23 @@ struct emu_virtq *emu_steer_rx(struct emu_dev *dev, const void *frame, uint32_t 
 
 /** A frame leaves the device. */
 void emu_wire_tx(struct emu_dev *dev, const void *frame, uint32_t len);
-/** A frame arrives: steer it and deliver it, or count a drop. */
-void emu_wire_rx(struct emu_dev *dev, const void *frame, uint32_t len);
+/** A frame arrives: steer it and deliver it, or count a drop. True if a queue received it. */
+bool emu_wire_rx(struct emu_dev *dev, const void *frame, uint32_t len);
+/** Likewise, but a frame that no queue receives was never there. */
+bool emu_wire_offer(struct emu_dev *dev, const void *frame, uint32_t len);
+
+/** What is at the wire's end, before the device's thread runs and after it has ended. Returns 0, or
+ * a negative errno with the reason said on stderr. */
+int emu_wire_open(struct emu_dev *dev);
+void emu_wire_close(struct emu_dev *dev);
+
+/** Receive at most @p budget frames that wait at the wire's end. True if it was worth a turn.
+ * Device's thread, under dev->lock. */
+bool emu_wire_poll(struct emu_dev *dev, unsigned int budget, uint64_t now);
+/** Is there a frame to receive? Device's thread, no lock. */
+bool emu_wire_pending(const struct emu_dev *dev);
+/** When to poll in any case, in ns; UINT64_MAX: never. Device's thread, no lock. */
+uint64_t emu_wire_due(const struct emu_dev *dev);
 
 /* ---- the device's thread (engine.c) ---- */
 
@@ -238,6 +253,8 @@ enum {
 struct emu_objs;                   /* object tables, obj.c */
 struct emu_engine;                 /* thread, bounce buffer, counters of back-off, engine.c */
 struct emu_cable;                  /* to the other device of a pair, pair.c */
+struct emu_gen;
+struct emu_tap;
 
 struct emu_dev {
 	struct emu_dev_config cfg;
@@ -253,6 +270,8 @@ struct emu_dev {
 	struct emu_engine *engine;
 	struct emu_cable *_Atomic cable; /* NULL: none; which end of it this device is */
 	unsigned int cable_end;
+	struct emu_gen *gen;       /* NULL: none (gen.c) */
+	struct emu_tap *tap;       /* NULL: none (tap.c) */
 	uint64_t mkey_gen;         /* changes with every mkey created or destroyed: TLBs die */
 
 	int bar_fd;

@@ -89,12 +89,17 @@ emu_dev_create(const struct emu_dev_config *cfg, const struct emu_host_ops *ops,
 	ret = bar_create(dev);
 	if (ret != 0)
 		goto err_objs;
-	ret = emu_engine_start(dev);
+	ret = emu_wire_open(dev);
 	if (ret != 0)
 		goto err_bar;
+	ret = emu_engine_start(dev);
+	if (ret != 0)
+		goto err_wire;
 	emu_stats_dev_add(dev);
 	*out = dev;
 	return 0;
+err_wire:
+	emu_wire_close(dev);
 err_bar:
 	bar_destroy(dev);
 err_objs:
@@ -112,6 +117,7 @@ emu_dev_destroy(struct emu_dev *dev)
 	if (dev == NULL)
 		return;
 	emu_engine_stop(dev);
+	emu_wire_close(dev);
 	emu_stats_dev_del(dev);
 	bar_destroy(dev);
 	emu_objs_fini(dev);

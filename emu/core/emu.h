@@ -44,7 +44,9 @@ struct emu_host_ops {
 #define EMU_PIN_WRITE 0x1u
 
 /* What a device is made of: one --device option of mlx5-emu-run. */
-enum emu_wire_type { EMU_WIRE_LOOP, EMU_WIRE_NULL, EMU_WIRE_PAIR };
+enum emu_wire_type {
+	EMU_WIRE_LOOP, EMU_WIRE_NULL, EMU_WIRE_PAIR, EMU_WIRE_GEN, EMU_WIRE_TAP
+};
 
 struct emu_dev_config {
 	char bdf[16];              /* "0000:e1:00.2" */
@@ -54,6 +56,8 @@ struct emu_dev_config {
 	enum emu_wire_type wire;
 	bool wire_given;           /* by an option: no other device may take this one as its pair */
 	char pair[64];             /* name of the device at the other end, with EMU_WIRE_PAIR */
+	uint32_t gen_pps, gen_size; /* frames a second, 0: as fast as it goes; bytes; with EMU_WIRE_GEN */
+	char tap[16];              /* network interface, with EMU_WIRE_TAP */
 	uint32_t max_vqs;
 	uint8_t mac[6];
 };

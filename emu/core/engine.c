@@ -2,8 +2,8 @@
 /*
  * The device's thread: doorbells in, packets through, commands past.
  *
- * It works in turns. A turn holds dev->lock: it takes doorbells and what the other device of a pair
- * sent, serves every ready queue once with at most EMU_BURST packets, and publishes what was
+ * It works in turns. A turn holds dev->lock: it takes doorbells and what waits at the wire's end,
+ * serves every ready queue once with at most EMU_BURST packets, and publishes what was
  * received. Between turns commands have the lock first. With nothing to do it looks at the doorbell
  * words without the lock: for a while without a pause, then with pauses that grow. A queue that
  * becomes ready ends a pause, for its doorbell is about to be rung; so does a frame of a pair.
@@ -175,7 +175,7 @@ turn(struct emu_engine *eng)
 	emu_cq_poll_arms(dev);
 	eng->busy = atomic_exchange(&eng->recall, false);
 	eng->busy |= take_doorbells(eng);
-	if (emu_pair_rx(dev, EMU_BURST) > 0) {
+	if (emu_wire_poll(dev, EMU_BURST, now)) {
 		publish_received(eng);
 		eng->busy = true;
 	}
@@ -220,7 +220,7 @@ static bool
 called(struct emu_engine *eng)
 {
 	return doorbell_rung(eng->dev) || emu_uar_rung(eng->dev, &eng->uars) ||
-		emu_pair_pending(eng->dev) ||
+		emu_wire_pending(eng->dev) ||
 		atomic_load_explicit(&eng->npending, memory_order_relaxed) > 0 ||
 		atomic_load_explicit(&eng->recall, memory_order_relaxed);
 }
@@ -246,12 +246,12 @@ static void *
 engine_main(void *arg)
 {
 	struct emu_engine *eng = arg;
-	uint64_t idle_since = now_ns(), now, pause;
-	bool busy = false;
+	uint64_t idle_since = now_ns(), now = idle_since, pause, until, due;
+	bool busy = false, woken;
 
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	while (!atomic_load_explicit(&eng->stop, memory_order_relaxed)) {
-		if (busy || called(eng)) {
+		if (busy || now >= emu_wire_due(eng->dev) || called(eng)) {
 			lock_after_commands(eng->dev);
 			turn(eng);
 			busy = eng->busy;
@@ -265,8 +265,12 @@ engine_main(void *arg)
 		} else {
 			pause = (now - idle_since) / NAP_SHARE;
 			pause = pause < NAP_MIN_NS ? NAP_MIN_NS : pause;
-			if (nap(eng, now + (pause < NAP_MAX_NS ? pause : NAP_MAX_NS)))
-				idle_since = now_ns();
+			until = now + (pause < NAP_MAX_NS ? pause : NAP_MAX_NS);
+			due = emu_wire_due(eng->dev);
+			woken = nap(eng, until < due ? until : due);
+			now = now_ns();
+			if (woken)
+				idle_since = now;
 		}
 	}
 	return NULL;

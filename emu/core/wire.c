@@ -5,39 +5,110 @@
  *	loop   it comes back at once, and is steered like any frame that arrives
  *	null   nowhere
  *	pair   to another device of the process, whose thread receives it (pair.c)
+ *	gen    nowhere; what arrives is generated (gen.c)
+ *	tap    to a network interface of Linux, and from there (tap.c)
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "engine.h"
+#include "gen.h"
 #include "pair.h"
+#include "tap.h"
 
 void
 emu_wire_tx(struct emu_dev *dev, const void *frame, uint32_t len)
 {
-	dev->tx_packets++;
+	bool taken = true;
+
 	switch (dev->cfg.wire) {
 	case EMU_WIRE_LOOP:
 		emu_wire_rx(dev, frame, len);
 		break;
 	case EMU_WIRE_NULL:
+	case EMU_WIRE_GEN:
 		break;
 	case EMU_WIRE_PAIR:
 		emu_pair_tx(dev, frame, len);
 		break;
+	case EMU_WIRE_TAP:
+		taken = emu_tap_tx(dev, frame, len);
+		break;
+	}
+	if (taken)
+		dev->tx_packets++;
+	else
+		dev->tx_drops++;
+}
+
+bool
+emu_wire_offer(struct emu_dev *dev, const void *frame, uint32_t len)
+{
+	struct emu_virtq *vq = emu_steer_rx(dev, frame, len);
+
+	if (vq == NULL || !emu_virtq_rx(vq, frame, len))
+		return false;
+	dev->rx_packets++;
+	return true;
+}
+
+bool
+emu_wire_rx(struct emu_dev *dev, const void *frame, uint32_t len)
+{
+	bool received = emu_wire_offer(dev, frame, len);
+
+	if (!received)
+		dev->rx_drops++;
+	return received;
+}
+
+/* ---- the wire's end ---- */
+
+int
+emu_wire_open(struct emu_dev *dev)
+{
+	switch (dev->cfg.wire) {
+	case EMU_WIRE_GEN:
+		return emu_gen_open(dev);
+	case EMU_WIRE_TAP:
+		return emu_tap_open(dev);
+	default:
+		return 0;
 	}
 }
 
 void
-emu_wire_rx(struct emu_dev *dev, const void *frame, uint32_t len)
+emu_wire_close(struct emu_dev *dev)
 {
-	struct emu_virtq *vq = emu_steer_rx(dev, frame, len);
-
-	if (vq != NULL && emu_virtq_rx(vq, frame, len))
-		dev->rx_packets++;
-	else
-		dev->rx_drops++;
+	if (dev->gen != NULL)
+		emu_gen_close(dev);
+	if (dev->tap != NULL)
+		emu_tap_close(dev);
 }
+
+bool
+emu_wire_poll(struct emu_dev *dev, unsigned int budget, uint64_t now)
+{
+	if (dev->gen != NULL)
+		return emu_gen_rx(dev, budget, now);
+	if (dev->tap != NULL)
+		return emu_tap_rx(dev, budget);
+	return emu_pair_rx(dev, budget) > 0;
+}
+
+bool
+emu_wire_pending(const struct emu_dev *dev)
+{
+	return dev->tap != NULL ? emu_tap_pending(dev) : emu_pair_pending(dev);
+}
+
+uint64_t
+emu_wire_due(const struct emu_dev *dev)
+{
+	return dev->gen != NULL ? emu_gen_due(dev) : UINT64_MAX;
+}
+
+/* ---- pairs ---- */
 
 static int
 connect_pairs(struct emu_dev *const *devs, const int *peer, unsigned int n, char *err, size_t errlen)

@@ -76,6 +76,13 @@ every_key_is_taken(void **state)
 	must_parse(&cfg, "wire=pair:mlx5_7");
 	assert_int_equal(cfg.wire, EMU_WIRE_PAIR);
 	assert_string_equal(cfg.pair, "mlx5_7");
+	must_parse(&cfg, "wire=gen:100000000:10000");
+	assert_int_equal(cfg.wire, EMU_WIRE_GEN);
+	assert_int_equal(cfg.gen_pps, 100000000);
+	assert_int_equal(cfg.gen_size, 10000);
+	must_parse(&cfg, "wire=tap:fifteen_letters");
+	assert_int_equal(cfg.wire, EMU_WIRE_TAP);
+	assert_string_equal(cfg.tap, "fifteen_letters");
 	must_parse(&cfg, "wire=null");
 	assert_string_equal(cfg.pair, "");
 	assert_int_equal(cfg.max_vqs, 33);
@@ -106,7 +113,19 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "loop", { "loop", "KEY=VALUE", "wire" } },
 		{ "wire=loop,", { "''", "KEY=VALUE", "wire" } },
 		{ "=x", { "=x", "no such key", "wire" } },
-		{ "wire=tap:emu0", { "wire", "tap:emu0", "loop, null, pair:NAME" } },
+		{ "wire=tap:", { "wire", "tap:", "loop, null, pair:NAME" } },
+		{ "wire=tap:a/b", { "wire", "tap:a/b", "tap:IFNAME" } },
+		{ "wire=tap:tap%d", { "wire", "tap:tap%d", "tap:IFNAME" } },
+		{ "wire=tap:sixteen_letters_", { "wire", "tap:sixteen", "1 to 15" } },
+		{ "wire=gen", { "wire", "gen", "gen:PPS:SIZE" } },
+		{ "wire=gen:1000", { "wire", "gen:1000", "gen:PPS:SIZE" } },
+		{ "wire=gen::64", { "wire", "gen::64", "gen:PPS:SIZE" } },
+		{ "wire=gen:-1:64", { "wire", "gen:-1:64", "0 to 100000000" } },
+		{ "wire=gen:100000001:64", { "wire", "gen:", "0 to 100000000" } },
+		{ "wire=gen:0:59", { "wire", "gen:0:59", "60 to 10000" } },
+		{ "wire=gen:0:10001", { "wire", "gen:0:10001", "60 to 10000" } },
+		{ "wire=gen:0:64:1", { "wire", "gen:0:64:1", "gen:PPS:SIZE" } },
+		{ "wire=loopy", { "wire", "loopy", "loop, null" } },
 		{ "wire=pair", { "wire", "pair", "loop, null, pair:NAME" } },
 		{ "wire=pair:", { "wire", "pair:", "loop, null, pair:NAME" } },
 		{ "wire=pair:a/b", { "wire", "pair:a/b", "loop, null, pair:NAME" } },
