@@ -745,13 +745,25 @@ destroy_counters(struct emu_dev *dev, struct emu_cmd *c)
 #define HDR_IN general_obj_in_cmd_hdr
 #define HDR_OUT general_obj_out_cmd_hdr
 
+/* NVIDIA's driver has room for the counters and for little of what is reserved behind them. */
+enum {
+	COUNTERS_BYTES = PRM_OFF(query_virtio_q_counters_out, counters) +
+		PRM_OFF(virtio_q_counters, invalid_buffer) + sizeof(uint32_t)
+};
+
 const struct emu_cmd_desc emu_cmds_virtq[] = {
 	ROW(CREATE, VIRTIO_NET_Q, create_virtio_net_q_in, HDR_OUT, create_virtq),
 	ROW(MODIFY, VIRTIO_NET_Q, create_virtio_net_q_in, HDR_OUT, modify_virtq),
 	ROW(QUERY, VIRTIO_NET_Q, HDR_IN, query_virtio_net_q_out, query_virtq),
 	ROW(DESTROY, VIRTIO_NET_Q, HDR_IN, HDR_OUT, destroy_virtq),
 	ROW(CREATE, VIRTIO_Q_COUNTERS, HDR_IN, HDR_OUT, create_counters),
-	ROW(QUERY, VIRTIO_Q_COUNTERS, HDR_IN, query_virtio_q_counters_out, query_counters),
+	{
+		.opcode = MLX5_CMD_OP_QUERY_GENERAL_OBJECT,
+		.obj_type = MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS,
+		.in_bytes = BYTES(HDR_IN),
+		.out_bytes = COUNTERS_BYTES,
+		.fn = query_counters,
+	},
 	ROW(DESTROY, VIRTIO_Q_COUNTERS, HDR_IN, HDR_OUT, destroy_counters),
 	EMU_CMDS_END
 };
