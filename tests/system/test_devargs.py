@@ -53,9 +53,26 @@ class Devargs(Refusal):
                                     ('event_core', 'x', 'number'),
                                     ('event_core', '-1', 'number'),
                                     ('event_core', '99999', 'number'),
-                                    ('mr_backend', 'maybe', 'verbs or devx')):
+                                    ('mr_backend', 'maybe', 'verbs or devx'),
+                                    ('event_mode', '3', '0 (timer'),
+                                    ('event_mode', 'interrupt', '2 (interrupts)'),
+                                    ('event_us', '-1', '0 to 4294967295'),
+                                    ('event_us', '4294967296', '0 to 4294967295'),
+                                    ('event_us', '5us', '0 to 4294967295'),
+                                    ('no_traffic_time', '0', '1 to 4294967295'),
+                                    ('hw_latency_mode', '3', '0 (the card'),
+                                    ('hw_max_latency_us', '4096', '1 to 4095'),
+                                    ('hw_max_pending_comp', '65536', '1 to 65535'),
+                                    ('queues', '129', '1 to 128'),
+                                    ('queue_size', '2048', 'power of two'),
+                                    ('queue_size', '100', 'power of two')):
             with self.subTest(key=key, value=value):
                 self.refused(harness.vdev(**{key: value}), '%s=%s' % (key, value), allowed)
+
+    def test_halves_of_a_pair(self):
+        """queues and queue_size mean something together only."""
+        self.refused(harness.vdev(queues=4), 'queues=4', 'queue_size=0', 'both')
+        self.refused(harness.vdev(queue_size=256), 'queues=0', 'queue_size=256', 'both')
 
     def test_by_rdma_name(self):
         """The other way to name a device works."""

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Event modes, moderation of completions, and queues made ahead: arguments of the driver that NVIDIA's
+has, too, with the meaning that they have there."""
+import os
+import re
+import time
+
+import harness
+import vhost_user
+
+MODES = {
+    'interrupts': {'event_mode': 2},
+    'fixed timer, no delay': {'event_mode': 1},
+    'fixed timer, impatient': {'event_mode': 1, 'event_us': 200, 'no_traffic_time': 1},
+    'timer that adapts, on one processor': {'event_mode': 0, 'event_core': 0},
+    'timer that adapts in large steps': {'event_mode': 0, 'event_us': 100, 'no_traffic_time': 4},
+}
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads."""
+    with open('/proc/%d/stat' % pid, encoding='ascii') as stat:
+        fields = stat.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+class Modes(harness.Case):
+    """In every mode packets arrive and the guest is called, also after a pause and after a reset; and
+    without traffic the driver sleeps."""
+
+    IDLE_SECONDS, IDLE_SHARE = 2, 0.02
+
+    def test_modes(self):
+        for name, args in MODES.items():
+            with self.subTest(mode=name):
+                self.one_mode(args)
+
+    def one_mode(self, args):
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(**args)])
+        front = vhost_user.Frontend(daemon.socket(), pairs=2)
+        front.start()
+        for _ in range(2):
+            front.fill()
+            for pair in range(2):
+                self.assertEqual(vhost_user.ping_pong(front, 64, pair), (0, 0))
+            time.sleep(0.1)
+            self.assertEqual(vhost_user.ping_pong(front, 64, 0, first=1000), (0, 0))
+            front.stop()
+            front.restart()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 64), (0, 0))
+        self.called(front)
+        self.idle(daemon.program_pid())
+        self.assertEqual(vhost_user.ping_pong(front, 64), (0, 0))
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def called(self, front):
+        """A guest that does nothing but wait for its interrupt gets it, every time."""
+        ring = front.rings[0]
+        for number in range(5):
+            time.sleep(0.05)
+            try:
+                os.eventfd_read(ring.call)
+            except BlockingIOError:
+                pass
+            front.send([vhost_user.frame(number)])
+            deadline = time.monotonic() + 5
+            while True:
+                try:
+                    os.eventfd_read(ring.call)
+                    break
+                except BlockingIOError:
+                    self.assertLess(time.monotonic(), deadline, 'no interrupt')
+                    time.sleep(0.001)
+            self.assertEqual(len(front.receive(1)), 1)
+
+    def idle(self, pid):
+        time.sleep(0.5)
+        before = cpu_seconds(pid)
+        time.sleep(self.IDLE_SECONDS)
+        self.assertLess(cpu_seconds(pid) - before, self.IDLE_SHARE * self.IDLE_SECONDS)
+
+
+class Traced(harness.Case):
+    """What the device was told."""
+
+    def commands(self):
+        """The trace's lines of commands so far, as (name, text)."""
+        lines = (self.dir / 'trace.txt').read_text().splitlines()
+        return [(m.group(1), line) for line in lines
+                if (m := re.match(r'mlx5_0 ([A-Z0-9_]+) uid', line))]
+
+    def virtqs(self, opcode):
+        """Lines of commands on virtqueue objects."""
+        return [line for name, line in self.commands() if name == opcode and 'obj_type=0xd' in line]
+
+
+class Moderation(Traced):
+    def test_told_at_creation(self):
+        daemon = harness.Daemon(self, trace=True, vdevs=[harness.vdev(
+            hw_latency_mode=2, hw_max_latency_us=4095, hw_max_pending_comp=513)])
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        created = self.virtqs('CREATE_GENERAL_OBJECT')
+        self.assertEqual(len(created), 2)
+        for line in created:
+            for field in ('queue_period_mode=0x2', 'queue_period_us=0xfff', 'queue_max_count=0x201'):
+                self.assertIn(field, line)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_default_says_nothing(self):
+        daemon = harness.Daemon(self, trace=True)
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        for line in self.virtqs('CREATE_GENERAL_OBJECT'):
+            self.assertNotIn('queue_period', line)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+
+class MadeAhead(Traced):
+    """queues= and queue_size=: the first start of a guest creates no queue."""
+
+    def started(self, daemon, pairs, ring_size=256):
+        """Names of the commands between the probe and a guest's first packets."""
+        path = daemon.socket()
+        before = len(self.commands())
+        front = vhost_user.Frontend(path, pairs=pairs, ring_size=ring_size)
+        front.start()
+        names = [name for name, _ in self.commands()[before:]]
+        front.fill()
+        for pair in range(pairs):
+            self.assertEqual(vhost_user.ping_pong(front, 50, pair), (0, 0))
+        return front, names
+
+    def daemon(self, devices=(), **args):
+        return harness.Daemon(self, devices, trace=True, vdevs=[harness.vdev(**args)])
+
+    def test_start(self):
+        """A key of the memory and one over it, one command for each queue, one for steering."""
+        daemon = self.daemon(queues=4, queue_size=256)
+        front, names = self.started(daemon, 2)
+        self.assertEqual(sorted(names), ['CREATE_MKEY'] * 2 + ['MODIFY_GENERAL_OBJECT'] * 4 +
+                         ['MODIFY_RQT'])
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_all_of_them(self):
+        """With all queues in use steering stands already."""
+        daemon = self.daemon(queues=2, queue_size=256)
+        front, names = self.started(daemon, 2)
+        self.assertNotIn('MODIFY_RQT', names)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_more_than_made(self):
+        daemon = self.daemon(queues=1, queue_size=256)
+        front, names = self.started(daemon, 3)
+        self.assertEqual(names.count('CREATE_QP'), 8)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_other_ring_size(self):
+        """They are made anew, and the next guest is expected to be like the last."""
+        daemon = self.daemon(queues=1, queue_size=256)
+        front, names = self.started(daemon, 1, ring_size=64)
+        self.assertIn('CREATE_QP', names)
+        front.close()
+        time.sleep(0.3)
+        front, names = self.started(daemon, 1, ring_size=64)
+        self.assertNotIn('CREATE_GENERAL_OBJECT', names)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_next_connection(self):
+        daemon = self.daemon(queues=2, queue_size=256)
+        for _ in range(3):
+            front, names = self.started(daemon, 2)
+            self.assertNotIn('CREATE_GENERAL_OBJECT', names)
+            front.close()
+            time.sleep(0.3)
+        self.assert_clean(daemon.stop())
+
+    def test_unchangeable_queues(self):
+        """On a card that can't change a queue object, what belongs to it is there all the same."""
+        daemon = self.daemon(['caps=-virtio_net_q_addr_modify'], queues=2, queue_size=256)
+        front, names = self.started(daemon, 2)
+        self.assertEqual(names.count('CREATE_GENERAL_OBJECT'), 4)
+        self.assertNotIn('CREATE_QP', names)
+        front.stop()
+        front.restart()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_more_than_the_card_has(self):
+        daemon = self.daemon(['max_vqs=4'], queues=128, queue_size=256)
+        front, _ = self.started(daemon, 2)
+        front.close()
+        self.assert_clean(daemon.stop())
+
+    def test_nobody_comes(self):
+        daemon = self.daemon(queues=8, queue_size=256)
+        daemon.socket()
+        self.assert_clean(daemon.stop())
+
+
+if __name__ == '__main__':
+    harness.main()
