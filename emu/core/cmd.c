@@ -131,6 +131,7 @@ emu_cmd(struct emu_dev *dev, const void *in, size_t inlen, void *out, size_t out
 	status = execute(dev, &c);
 	PRM_SET(general_obj_out_cmd_hdr, out, status, status);
 	PRM_SET(general_obj_out_cmd_hdr, out, syndrome, status != 0 ? c.syndrome : 0);
+	emu_latency_charge(dev, &c, status, start);
 	ns = now_ns() - start;
 	emu_stats_cmd(PRM_GET(general_obj_in_cmd_hdr, in, opcode), status, ns);
 	emu_trace_cmd(dev, &c, status, ns);

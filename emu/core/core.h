@@ -62,6 +62,7 @@ struct emu_cmd {
 	size_t outlen;
 	uint16_t uid;
 	uint32_t syndrome;         /* set with any status but OK */
+	uint64_t key_bytes;        /* memory that the direct key covers which came or went */
 };
 
 /* A handler checks its whole input before it changes anything, and returns MLX5_CMD_STAT_*. On
@@ -266,6 +267,7 @@ struct emu_dev {
 
 	pthread_mutex_t lock;
 	atomic_uint lock_waiters;  /* commands that want the lock */
+	_Atomic uint64_t latency_free_at; /* ns: when the next command can pass (latency.c) */
 	struct emu_objs *objs;
 	struct emu_engine *engine;
 	struct emu_cable *_Atomic cable; /* NULL: none; which end of it this device is */
@@ -293,6 +295,11 @@ void emu_stats_dma_read(uint64_t bytes);
 void emu_stats_dma_write(uint64_t bytes);
 /** "mkey", "virtio_net_q": the keys of alive.by_type (obj.c). */
 const char *emu_obj_type_name(enum emu_obj_type type);
+
+/** Let a command that began at @p start (CLOCK_MONOTONIC, ns) take the time of the latency profile;
+ * no lock held (latency.c). */
+void emu_latency_charge(struct emu_dev *dev, const struct emu_cmd *c, uint8_t status,
+		uint64_t start);
 
 /** Status that --fail asks for this command, 0 = let it run (fail.c). */
 uint8_t emu_fail_check(uint16_t opcode);

@@ -142,6 +142,9 @@ void emu_report_print(FILE *out);
 int emu_trace_open(const char *path);
 /** Write a mark into an open trace: what follows belongs to this phase of the program. */
 void emu_trace_mark(const char *phase);
+/** Charge commands the time of a real card: "cx6dx", or "none" (default). Before devices are created.
+ * Returns 0 or -EINVAL with one line in @p err. */
+int emu_latency_set(const char *profile, char *err, size_t errlen);
 /** Add a failure "OPCODE:N[:STATUS]". Returns 0 or -EINVAL with one line in @p err. */
 int emu_fail_add(const char *spec, char *err, size_t errlen);
 

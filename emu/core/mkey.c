@@ -346,6 +346,7 @@ create_mkey(struct emu_dev *dev, struct emu_cmd *c)
 	mkey->nruns = b.nruns;
 	b.run = mkey->run;
 	add_all(&b);
+	c->key_bytes = mkey->indirect ? 0 : mkey->len;
 	dev->mkey_gen++;
 	PRM_SET(create_mkey_out, c->out, mkey_index, mkey->obj.id);
 	return MLX5_CMD_STAT_OK;
@@ -362,6 +363,7 @@ destroy_mkey(struct emu_dev *dev, struct emu_cmd *c)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_RES_ERR, SYN_NOT_FOUND);
 	if (mkey->obj.refs > 0)
 		return emu_refuse(c, MLX5_CMD_STAT_RES_BUSY, SYN_BUSY);
+	c->key_bytes = mkey->indirect ? 0 : mkey->len;
 	emu_obj_put(mkey->umem);
 	emu_obj_put(mkey->pd);
 	emu_obj_del(mkey);

@@ -10,6 +10,8 @@
 #define EMU_ENV_DEVICES "MLX5_EMU_DEVICES"
 /* --fail, likewise. */
 #define EMU_ENV_FAIL "MLX5_EMU_FAIL"
+/* --latency. */
+#define EMU_ENV_LATENCY "MLX5_EMU_LATENCY"
 /* --report, --trace: absolute paths. */
 #define EMU_ENV_REPORT "MLX5_EMU_REPORT"
 #define EMU_ENV_TRACE "MLX5_EMU_TRACE"

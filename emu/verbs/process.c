@@ -174,6 +174,19 @@ connect_devices(void)
 }
 
 static int
+set_latency(void)
+{
+	const char *profile = getenv(EMU_ENV_LATENCY);
+	char err[256];
+	int rc;
+
+	rc = profile != NULL ? emu_latency_set(profile, err, sizeof(err)) : 0;
+	if (rc != 0)
+		complain(EMU_ENV_LATENCY, err);
+	return rc;
+}
+
+static int
 make_devices(void)
 {
 	const char *trace = getenv(EMU_ENV_TRACE);
@@ -186,7 +199,9 @@ make_devices(void)
 		complain(trace, strerror(-rc));
 		return rc;
 	}
-	rc = for_each_part(EMU_ENV_FAIL, add_fail, NULL);
+	rc = set_latency();
+	if (rc == 0)
+		rc = for_each_part(EMU_ENV_FAIL, add_fail, NULL);
 	if (rc < 0)
 		return rc;
 	rc = make_sysfs();

@@ -34,6 +34,7 @@ struct options {
 	struct emu_dev_config devs[EMU_DEVICES_MAX];
 	unsigned int ndevs;
 	char *devices, *fails;     /* as given, joined */
+	const char *latency;       /* NULL: not given */
 	char report[PATH_MAX], trace[PATH_MAX];
 };
 
@@ -52,7 +53,7 @@ static const char usage[] =
 	"                    tap:IFNAME: a Linux tap (loop)\n"
 	"      max_vqs=N     virtqueues (512)\n"
 	"      mac=MAC       (derived from bdf)\n"
-	"  --latency PROFILE              time charged a command: none (none)\n"
+	"  --latency PROFILE              time charged a command: none, cx6dx (none)\n"
 	"  --fail OPCODE:N[:STATUS]       the N-th command of that PRM name (or any) fails\n"
 	"  --report FILE                  write a JSON report at exit\n"
 	"  --trace FILE                   write each command, decoded and as a hex dump\n"
@@ -159,10 +160,13 @@ set_file(const char *option, const char *path, char absolute[PATH_MAX])
 }
 
 static void
-set_latency(const char *profile)
+set_latency(struct options *o, const char *profile)
 {
-	if (strcmp(profile, "none") != 0)
-		die(EXIT_USAGE, "--latency %s: allowed is none", profile);
+	char err[256];
+
+	if (emu_latency_set(profile, err, sizeof(err)) != 0)
+		die(EXIT_USAGE, "--latency: %s", err);
+	o->latency = profile;
 }
 
 enum { OPT_DEVICE = 1, OPT_LATENCY, OPT_FAIL, OPT_REPORT, OPT_TRACE, OPT_HELP, OPT_VERSION };
@@ -192,7 +196,7 @@ parse(struct options *o, int argc, char **argv)
 			add_device(o, optarg);
 			break;
 		case OPT_LATENCY:
-			set_latency(optarg);
+			set_latency(o, optarg);
 			break;
 		case OPT_FAIL:
 			add_fail(o, optarg);
@@ -323,6 +327,7 @@ main(int argc, char **argv)
 		write_empty_report(o.report);
 	set_env(EMU_ENV_DEVICES, o.devices);
 	set_env(EMU_ENV_FAIL, o.fails);
+	set_env(EMU_ENV_LATENCY, o.latency);
 	set_env(EMU_ENV_REPORT, o.report[0] != '\0' ? o.report : NULL);
 	set_env(EMU_ENV_TRACE, o.trace[0] != '\0' ? o.trace : NULL);
 	make_sysfs(&o);
