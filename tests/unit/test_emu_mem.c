@@ -614,8 +614,17 @@ klm_with_fixed_buffer_size_needs_the_capability(void **state)
 	assert_int_equal(b, fx->host.mem[5 * EMU_PAGE - 1]);
 	assert_int_equal(rd(fx, &tlb, pd, key, EMU_PAGE, &b, 1), 0);
 	assert_int_equal(b, fx->host.mem[2 * EMU_PAGE]);
-	mkey_begin(fx, pd, MLX5_MKC_ACCESS_MODE_KLM_FBS, 0x800, EMU_PAGE, PAGE_SHIFT, 2);
-	assert_int_equal(mkey_run(fx), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	/* Entries count from the start address, whatever that is. */
+	mkey_begin(fx, pd, MLX5_MKC_ACCESS_MODE_KLM_FBS, 0x10800, 2 * EMU_PAGE, PAGE_SHIFT, 2);
+	for (i = 0, e = list_of(fx); i < 2; i++, e += PRM_BYTES(klm)) {
+		PRM_SET(klm, e, mkey, pages[i]);
+		PRM_SET(klm, e, address, addr[i]);
+	}
+	key = must_mkey(fx);
+	assert_int_equal(rd(fx, &tlb, pd, key, 0x10800 + EMU_PAGE - 1, &b, 1), 0);
+	assert_int_equal(b, fx->host.mem[5 * EMU_PAGE - 1]);
+	assert_int_equal(rd(fx, &tlb, pd, key, 0x10800 + EMU_PAGE, &b, 1), 0);
+	assert_int_equal(b, fx->host.mem[2 * EMU_PAGE]);
 }
 
 /* ---- translations that are remembered ---- */
