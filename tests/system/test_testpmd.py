@@ -15,6 +15,9 @@ import harness
 class Guest(harness.Case):
     """net_virtio_user on a socket of dpdk-vdpa; the wire brings every packet back."""
 
+    def serve(self):
+        return harness.Daemon(self)
+
     def guest(self, path, pairs):
         # By lines: else its echo of commands lands in the middle of its output.
         return ['stdbuf', '-oL', 'dpdk-testpmd', '-l', '0,1', '-m', '256', '--no-pci', '--in-memory',
@@ -38,7 +41,7 @@ class Guest(harness.Case):
         return log.read_text()
 
     def run_guest(self, pairs, seconds=2):
-        daemon = harness.Daemon(self)
+        daemon = self.serve()
         log = self.dir / 'testpmd.log'
         with open(log, 'w', encoding='utf-8') as output:
             process = self.spawn(self.guest(daemon.socket(), pairs), stdin=subprocess.PIPE,
