@@ -58,6 +58,8 @@ static const char usage[] =
 "                      remap    the memory comes back at other userspace addresses,\n"
 "                               alternating with other regions over the same files\n"
 "                      replace  other memory comes back at the same guest addresses\n"
+"                      migrate  the guest moves to the second device with its memory,\n"
+"                               and back\n"
 "                      throughput\n"
 "                               no reset: plain packets, as fast as they go\n"
 "  --interactive       a shell instead: \"help\" lists its commands\n"
@@ -251,6 +253,11 @@ check(const struct args *a, char *err, size_t errlen)
 	if (a->bench == NULL && !a->interactive) {
 		bench_names(names, sizeof(names), ", ");
 		snprintf(err, errlen, "--bench is missing: one of %s (or --interactive)", names);
+		return -EINVAL;
+	}
+	if (a->bench != NULL && a->bench->two && a->socket != NULL) {
+		snprintf(err, errlen, "--socket: --bench %s takes two devices of this process",
+				a->bench->name);
 		return -EINVAL;
 	}
 	if (a->device != NULL && a->socket != NULL) {

@@ -94,11 +94,11 @@ err_dir:
 }
 
 bool
-backend_wait_idle(void)
+backend_wait(int left)
 {
 	uint64_t end = clock_ns() + RELEASE_TIMEOUT_NS;
 
-	while (__atomic_load_n(&connections, __ATOMIC_ACQUIRE) > 0) {
+	while (__atomic_load_n(&connections, __ATOMIC_ACQUIRE) > left) {
 		if (clock_ns() > end)
 			return false;
 		clock_sleep_ns(RELEASE_POLL_NS);
@@ -109,7 +109,7 @@ backend_wait_idle(void)
 bool
 backend_stop(struct backend *b)
 {
-	if (!backend_wait_idle())
+	if (!backend_wait(0))
 		return false;
 	rte_vhost_driver_unregister(b->path);
 	rmdir(b->dir);

@@ -22,8 +22,11 @@ struct backend {
 /** Returns 0, or a negative errno with one line in @p err. */
 int backend_start(struct backend *b, struct rte_vdpa_device *dev, char *err, size_t errlen);
 
-/** Wait until the front-ends' connections are gone. False: the driver does not let go of one. */
-bool backend_wait_idle(void);
+/**
+ * Wait until at most @p left connections of front-ends are there, over all back-ends. False: the
+ * driver does not let go of another one.
+ */
+bool backend_wait(int left);
 
 /**
  * Stop, after the front-end has closed its connection.

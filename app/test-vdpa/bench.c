@@ -7,6 +7,7 @@
 #include "bench.h"
 #include "clock.h"
 #include "counters.h"
+#include "migrate.h"
 #include "progress.h"
 #include "rig.h"
 #include "throughput.h"
@@ -25,8 +26,6 @@ struct bench {
 };
 
 /* One reset: when things happened, and the counters around them. */
-enum { SNAP_BEGIN, SNAP_CLOSED, SNAP_READY, SNAP_STARTED, SNAP_END, SNAPS };
-
 struct event {
 	struct rig_stop stop;
 	uint64_t conf_ns;
@@ -118,6 +117,7 @@ static const struct bench_kind kinds[] = {
 	{ .name = "remap", .prepare = remap_prepare, .retire = remap_retire },
 	{ .name = "replace", .prepare = replace_prepare, .retire = replace_retire,
 		.withdraws = true },
+	{ .name = "migrate", .run = migrate_run, .two = true },
 	{ .name = "throughput", .run = throughput_run, .plain = true },
 };
 
@@ -202,8 +202,8 @@ reset(struct bench *b, struct event *e)
 
 /* ---- results ---- */
 
-static int
-record_counters(struct bench_result *r, const struct event *e)
+int
+bench_record_counters(struct bench_result *r, char *const snap[SNAPS])
 {
 	struct counters c[SNAPS];
 	uint64_t closing, starting, all;
@@ -211,7 +211,7 @@ record_counters(struct bench_result *r, const struct event *e)
 	int ret = 0;
 
 	for (i = 0; i < SNAPS; i++)
-		if (counters_read(e->snap[i], &c[i]) != 0)
+		if (counters_read(snap[i], &c[i]) != 0)
 			return -ENODATA;
 	closing = c[SNAP_CLOSED].commands - c[SNAP_BEGIN].commands;
 	starting = c[SNAP_STARTED].commands - c[SNAP_READY].commands;
@@ -235,7 +235,7 @@ record(struct bench *b, const struct event *e)
 	ret |= series_add(&r->blackout_us, (double)blackout_ns / CLOCK_US);
 	if (ret != 0)
 		return rig_fail(&b->rig, -ENOMEM, "no memory for the result");
-	if (r->counted && record_counters(r, e) != 0)
+	if (r->counted && bench_record_counters(r, e->snap) != 0)
 		return rig_fail(&b->rig, -ENODATA, "the emulated device's counters cannot be read");
 	r->iterations++;
 	progress_show("%s %u of %u, blackout %.1f ms, %llu packets", b->args->bench->name,
@@ -295,7 +295,8 @@ run_iterations(struct bench *b)
 	return ret ? ret : rig_finish(&b->rig, &stop);
 }
 
-static void
+/* Returns 0: it ran; -EINVAL: the device lacks what the benchmark needs, and nothing ran. */
+static int
 run(struct bench *b)
 {
 	struct bench_result *r = b->res;
@@ -317,10 +318,11 @@ run(struct bench *b)
 	if (r->counted && counters_read(snap, &after) == 0)
 		r->dma_faults = after.dma_faults - before.dma_faults;
 	free(snap);
+	return ret == -ENOTSUP ? -EINVAL : 0;
 }
 
 int
-bench_run(const struct args *args, const char *path, const cpu_set_t *cpus,
+bench_run(const struct args *args, const char *path, const char *second, const cpu_set_t *cpus,
 		struct bench_result *res)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -335,7 +337,8 @@ bench_run(const struct args *args, const char *path, const cpu_set_t *cpus,
 	b->res = res;
 	ret = rig_open(&b->rig, args, path, cpus, args->bench->plain);
 	if (ret == 0) {
-		run(b);
+		b->rig.second = second;
+		ret = run(b);
 		mem_destroy(b->next_mem);
 		rig_close(&b->rig);
 	} else {
@@ -351,6 +354,7 @@ bench_result_free(struct bench_result *res)
 	series_free(&res->close_us);
 	series_free(&res->conf_us);
 	series_free(&res->blackout_us);
+	series_free(&res->downtime_us);
 	series_free(&res->commands_close);
 	series_free(&res->commands_conf);
 	series_free(&res->commands_background);
@@ -361,5 +365,6 @@ bool
 bench_succeeded(const struct bench_result *res)
 {
 	return res->failed[0] == '\0' && res->packets.corrupt == 0 && res->packets.lost == 0 &&
-		res->packets.duplicated == 0 && res->dma_faults == 0;
+		res->packets.duplicated == 0 && res->dma_faults == 0 &&
+		res->pages_different == 0;
 }

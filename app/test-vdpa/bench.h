@@ -34,15 +34,19 @@ struct bench_kind {
 	bool withdraws;
 	/* Plain packets (net.h): speed is what counts. */
 	bool plain;
+	/* It takes a second device. */
+	bool two;
 };
 
 struct bench_result {
 	uint32_t iterations;		/* that were completed; all else covers them */
-	struct series close_us, conf_us, blackout_us;
+	struct series close_us, conf_us, blackout_us, downtime_us;
 	bool counted;			/* the process has counters, which the next five need */
 	struct series commands_close, commands_conf, commands_background;
 	struct series pinned_bytes;
 	uint64_t dma_faults;
+	bool migrated;			/* the next one, and downtime_us, have a meaning */
+	uint64_t pages_different;	/* between the source's and the destination's memory */
 	bool measured;			/* the next three are */
 	bool one_way;			/* the wire brings nothing back */
 	double tx_mpps, rx_mpps;	/* as the guest saw it, own packets and others' */
@@ -56,13 +60,20 @@ const struct bench_kind *bench_find(const char *name);
 void bench_names(char *buf, size_t len, const char *between);
 
 /**
- * Run a benchmark against the vhost-user back-end at @p path. @p cpus: where a guest without an
+ * Run a benchmark against the vhost-user back-end at @p path, and the one at @p second if it takes
+ * two. @p cpus: where a guest without an
  * lcore of its own may run. Returns 0: it ran, @p res is good (and says whether it failed);
  * -EINVAL: the arguments do not fit the device, res->failed says how; nothing ran.
  */
-int bench_run(const struct args *args, const char *path, const cpu_set_t *cpus,
+int bench_run(const struct args *args, const char *path, const char *second, const cpu_set_t *cpus,
 		struct bench_result *res);
 void bench_result_free(struct bench_result *res);
+
+/* Snapshots of the counters around a stop and a start. */
+enum bench_snap { SNAP_BEGIN, SNAP_CLOSED, SNAP_READY, SNAP_STARTED, SNAP_END, SNAPS };
+
+/** Add what the counters say of one iteration. Returns 0, -ENODATA or -ENOMEM. */
+int bench_record_counters(struct bench_result *res, char *const snap[SNAPS]);
 
 /** Whether the run is a success: it did not fail, and no packet was harmed. */
 bool bench_succeeded(const struct bench_result *res);

@@ -221,12 +221,33 @@ fe_set_vring(struct fe *fe, enum vu_request request, uint32_t index, uint32_t nu
 }
 
 int
-fe_set_vring_addr(struct fe *fe, uint32_t index, uint64_t desc, uint64_t used, uint64_t avail)
+fe_set_vring_addr(struct fe *fe, const struct vhost_vring_addr *addr)
 {
 	struct vu_msg m;
 
-	vu_msg_addr(&m, index, desc, used, avail);
+	vu_msg_addr(&m, addr);
 	return send_msg(fe, &m, NULL, 0);
+}
+
+int
+fe_set_log(struct fe *fe, int fd, uint64_t bytes)
+{
+	struct vu_msg m;
+	int ret;
+
+	vu_msg_log(&m, bytes);
+	ret = send_msg(fe, &m, &fd, 1);
+	if (ret == 0)
+		ret = recv_all(fe, VU_SET_LOG_BASE, &m.hdr, sizeof(m.hdr));
+	if (ret != 0)
+		return ret;
+	/* The specification does not say what the answer carries: nothing, or a number. */
+	if (vu_msg_answers(&m.hdr, VU_SET_LOG_BASE, 0))
+		return 0;
+	if (vu_msg_answers(&m.hdr, VU_SET_LOG_BASE, sizeof(m.payload.u64)))
+		return recv_all(fe, VU_SET_LOG_BASE, &m.payload, sizeof(m.payload.u64));
+	return fail(fe, -EPROTO, "SET_LOG_BASE was answered by %s, %u bytes",
+			vu_request_name(m.hdr.request), m.hdr.size);
 }
 
 int

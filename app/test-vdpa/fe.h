@@ -44,7 +44,9 @@ int fe_set_mem_table(struct fe *fe, const struct vu_mem_table *table);
 
 /** SET_VRING_NUM, SET_VRING_BASE, SET_VRING_ENABLE. */
 int fe_set_vring(struct fe *fe, enum vu_request request, uint32_t index, uint32_t num);
-int fe_set_vring_addr(struct fe *fe, uint32_t index, uint64_t desc, uint64_t used, uint64_t avail);
+int fe_set_vring_addr(struct fe *fe, const struct vhost_vring_addr *addr);
+/** Share a dirty log of @p bytes, and wait until the back-end has it. Needs LOG_SHMFD. */
+int fe_set_log(struct fe *fe, int fd, uint64_t bytes);
 /** SET_VRING_KICK, SET_VRING_CALL. */
 int fe_set_vring_fd(struct fe *fe, enum vu_request request, uint32_t index, int fd);
 int fe_get_vring_base(struct fe *fe, uint32_t index, uint32_t *base);

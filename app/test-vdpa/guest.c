@@ -348,6 +348,14 @@ guest_go_one_way(struct guest *g)
 }
 
 void
+guest_track(struct guest *g, struct dirty_log *log)
+{
+	lock(g);
+	net_track(&g->net, log);
+	unlock(g);
+}
+
+void
 guest_set_active(struct guest *g, uint16_t pairs)
 {
 	__atomic_store_n(&g->net.active, pairs, __ATOMIC_RELEASE);

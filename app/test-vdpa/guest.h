@@ -66,8 +66,9 @@ bool guest_drain(struct guest *g, uint64_t timeout_ns);
 
 /** Send and receive as fast as it goes, or at the pace again. */
 void guest_set_flat_out(struct guest *g, bool on);
-/** net_go_one_way(), while it runs. */
+/** net_go_one_way() and net_track(), while it runs. */
 void guest_go_one_way(struct guest *g);
+void guest_track(struct guest *g, struct dirty_log *log);
 
 void guest_set_pps(struct guest *g, uint32_t pps);
 /** Whether to send on a virtqueue, until the next net_reset(). Those that receive are ignored. */

@@ -77,13 +77,13 @@ list_names(char *buf, size_t len)
 
 /* The device to test. Returns NULL after one line to stderr. */
 static struct rte_vdpa_device *
-find_device(const char *name)
+find_device(const char *name, bool two)
 {
 	struct rte_vdpa_device *dev = NULL;
 	char names[512], line[640];
 	unsigned int n = vdpa_list(&dev, 1);
 
-	if (name == NULL && n == 1)
+	if (name == NULL && (n == 1 || (two && n == 2)))
 		return dev;
 	list_names(names, sizeof(names));
 	if (name != NULL) {
@@ -98,6 +98,22 @@ find_device(const char *name)
 	} else {
 		snprintf(line, sizeof(line), "--device is missing: one of %s", names);
 	}
+	complain(EXIT_USAGE, line);
+	return NULL;
+}
+
+/* The device that a benchmark of two takes besides @dev: any other. Returns NULL after one line. */
+static struct rte_vdpa_device *
+find_second(const struct rte_vdpa_device *dev, const char *bench)
+{
+	struct rte_vdpa_device *devs[MAX_LISTED];
+	unsigned int n = vdpa_list(devs, MAX_LISTED), i;
+	char line[128];
+
+	for (i = 0; i < n && i < MAX_LISTED; i++)
+		if (devs[i] != dev)
+			return devs[i];
+	snprintf(line, sizeof(line), "--bench %s: takes two vDPA devices, there is one", bench);
 	complain(EXIT_USAGE, line);
 	return NULL;
 }
@@ -153,15 +169,15 @@ run_shell(const struct program *p, const char *path, const char *device, const c
 }
 
 static int
-run(const struct program *p, const char *path, const char *device, const char *driver,
-		struct rte_vdpa_device *dev)
+run(const struct program *p, const char *path, const char *second, const char *device,
+		const char *driver, struct rte_vdpa_device *dev)
 {
 	struct bench_result res;
 	int status;
 
 	if (p->args.interactive)
 		return run_shell(p, path, device, driver, dev);
-	if (bench_run(&p->args, path, &p->cpus, &res) != 0)
+	if (bench_run(&p->args, path, second, &p->cpus, &res) != 0)
 		status = complain(EXIT_USAGE, res.failed);
 	else
 		status = report(p, &res, device, driver);
@@ -173,20 +189,28 @@ run(const struct program *p, const char *path, const char *device, const char *d
 static int
 run_device(const struct program *p, bool *stuck)
 {
-	struct rte_vdpa_device *dev = find_device(p->args.device);
+	bool two = p->args.bench != NULL && p->args.bench->two;
+	struct rte_vdpa_device *dev = find_device(p->args.device, two), *second = NULL;
 	struct rte_device *rdev;
-	struct backend backend;
+	struct backend first, other;
 	char err[256];
 	int status;
 
-	if (dev == NULL)
+	if (dev != NULL && two)
+		second = find_second(dev, p->args.bench->name);
+	if (dev == NULL || (two && second == NULL))
 		return EXIT_USAGE;
-	rdev = rte_vdpa_get_rte_device(dev);
-	if (backend_start(&backend, dev, err, sizeof(err)) != 0)
+	if (backend_start(&first, dev, err, sizeof(err)) != 0)
 		return complain(EXIT_FAILURE, err);
-	status = run(p, backend.path, rte_dev_name(rdev), rte_driver_name(rte_dev_driver(rdev)),
-			dev);
-	if (!backend_stop(&backend)) {
+	if (two && backend_start(&other, second, err, sizeof(err)) != 0) {
+		backend_stop(&first);
+		return complain(EXIT_FAILURE, err);
+	}
+	rdev = rte_vdpa_get_rte_device(dev);
+	status = run(p, first.path, two ? other.path : NULL, rte_dev_name(rdev),
+			rte_driver_name(rte_dev_driver(rdev)), dev);
+	/* Either waits until the connections of both are gone. */
+	if ((two && !backend_stop(&other)) || !backend_stop(&first)) {
 		*stuck = true;
 		return complain(EXIT_FAILURE, "the driver does not let go of the connection");
 	}
@@ -302,7 +326,7 @@ main(int argc, char **argv)
 	catch_signals();
 	counters_mark("probe");
 	if (p.args.socket != NULL)
-		status = run(&p, p.args.socket, p.args.socket, NULL, NULL);
+		status = run(&p, p.args.socket, NULL, p.args.socket, NULL, NULL);
 	else
 		status = run_device(&p, &stuck);
 	/* A driver that is stuck may still use what a cleanup would take away. */

@@ -35,13 +35,17 @@ vu_msg_state(struct vu_msg *m, enum vu_request request, uint32_t index, uint32_t
 }
 
 void
-vu_msg_addr(struct vu_msg *m, uint32_t index, uint64_t desc, uint64_t used, uint64_t avail)
+vu_msg_addr(struct vu_msg *m, const struct vhost_vring_addr *addr)
 {
 	init(m, VU_SET_VRING_ADDR, sizeof(m->payload.addr));
-	m->payload.addr.index = index;
-	m->payload.addr.desc_user_addr = desc;
-	m->payload.addr.used_user_addr = used;
-	m->payload.addr.avail_user_addr = avail;
+	m->payload.addr = *addr;
+}
+
+void
+vu_msg_log(struct vu_msg *m, uint64_t bytes)
+{
+	init(m, VU_SET_LOG_BASE, sizeof(m->payload.log));
+	m->payload.log.bytes = bytes;
 }
 
 void
@@ -77,6 +81,7 @@ vu_request_name(uint32_t request)
 		[VU_GET_FEATURES] = "GET_FEATURES",
 		[VU_SET_FEATURES] = "SET_FEATURES",
 		[VU_SET_OWNER] = "SET_OWNER",
+		[VU_SET_LOG_BASE] = "SET_LOG_BASE",
 		[VU_SET_MEM_TABLE] = "SET_MEM_TABLE",
 		[VU_SET_VRING_NUM] = "SET_VRING_NUM",
 		[VU_SET_VRING_ADDR] = "SET_VRING_ADDR",

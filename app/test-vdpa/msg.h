@@ -16,6 +16,7 @@ enum vu_request {
 	VU_SET_FEATURES = 2,
 	VU_SET_OWNER = 3,
 	VU_SET_MEM_TABLE = 5,
+	VU_SET_LOG_BASE = 6,
 	VU_SET_VRING_NUM = 8,
 	VU_SET_VRING_ADDR = 9,
 	VU_SET_VRING_BASE = 10,
@@ -35,6 +36,7 @@ enum vu_request {
 
 /* Bits of the protocol features. */
 #define VU_PROTOCOL_F_MQ 0
+#define VU_PROTOCOL_F_LOG_SHMFD 1
 #define VU_PROTOCOL_F_REPLY_ACK 3
 #define VU_PROTOCOL_F_CONFIG 9
 #define VU_PROTOCOL_F_STATUS 16
@@ -80,6 +82,10 @@ struct vu_msg {
 			struct vu_region region[VU_MAX_REGIONS];
 		} mem;
 		struct vu_config config;
+		struct {
+			uint64_t bytes;
+			uint64_t mmap_off;
+		} log;
 	} payload;
 } __attribute__((packed));
 
@@ -97,7 +103,8 @@ struct vu_mem_table {
 void vu_msg_init(struct vu_msg *m, enum vu_request request);
 void vu_msg_u64(struct vu_msg *m, enum vu_request request, uint64_t value);
 void vu_msg_state(struct vu_msg *m, enum vu_request request, uint32_t index, uint32_t num);
-void vu_msg_addr(struct vu_msg *m, uint32_t index, uint64_t desc, uint64_t used, uint64_t avail);
+void vu_msg_addr(struct vu_msg *m, const struct vhost_vring_addr *addr);
+void vu_msg_log(struct vu_msg *m, uint64_t bytes);
 void vu_msg_mem_table(struct vu_msg *m, const struct vu_mem_table *table);
 void vu_msg_config(struct vu_msg *m, uint32_t offset, uint32_t bytes);
 

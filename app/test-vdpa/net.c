@@ -191,6 +191,22 @@ net_bind(struct net *n, const struct mem *mem)
 	}
 }
 
+/* ---- what the guest writes ---- */
+
+void
+net_track(struct net *n, struct dirty_log *log)
+{
+	n->log = log;
+}
+
+/* The guest has entered chains: its areas lie in front of the device's. */
+static void
+mark_ring(struct net *n, const struct ring *r)
+{
+	if (n->log != NULL)
+		dirty_mark(n->log, r->gpa, r->used_off);
+}
+
 /* ---- receiving ---- */
 
 static void
@@ -229,9 +245,13 @@ rx_post(struct net *n, struct net_pair *p, uint16_t buf)
 static void
 rx_repost(struct net *n, struct net_pair *p)
 {
+	bool wanted;
+
 	while (p->rx_nrepost > 0)
 		rx_post(n, p, p->rx_repost[--p->rx_nrepost]);
-	if (p->rx.ops->publish(&p->rx))
+	wanted = p->rx.ops->publish(&p->rx);
+	mark_ring(n, &p->rx);
+	if (wanted)
 		kick(&p->rx);
 }
 
@@ -287,7 +307,8 @@ rx_ring(struct net *n, struct net_pair *p)
 		uint8_t *data = p->ptr[buf];
 
 		rx_verify(n, data, len);
-		memset(data, NET_POISON, NET_POISON_HEAD);
+		if (n->log == NULL)
+			memset(data, NET_POISON, NET_POISON_HEAD);
 		p->rx_repost[p->rx_nrepost++] = buf;
 		seen++;
 	}
@@ -383,6 +404,8 @@ tx_one(struct net *n, struct net_pair *p)
 	len = frame_build(buf + n->hdr_len, &id, &n->addr);
 	segs = tx_shape(n, noise, gpa, n->hdr_len + len, seg, &indirect);
 	p->tx.ops->add(&p->tx, slot, seg, segs, indirect ? &table : NULL);
+	if (n->log != NULL)
+		dirty_mark(n->log, gpa, LAYOUT_BUF_BYTES);
 	p->tx_seq[slot] = id.seq;
 	if (n->one_way) {
 		p->account.next_seq++;
@@ -415,13 +438,17 @@ net_tx(struct net *n, unsigned int max)
 	for (i = 0; i < active && sent < max; i++) {
 		struct net_pair *p = &n->pair[n->next_tx % active];
 		unsigned int burst = 0;
+		bool wanted;
 
 		n->next_tx = (n->next_tx + 1) % active;
 		if (p->tx_off)
 			continue;
 		for (; burst < TX_BURST && sent < max && p->tx_nfree > 0; burst++, sent++)
 			tx_one(n, p);
-		if (p->tx.ops->publish(&p->tx))
+		wanted = p->tx.ops->publish(&p->tx);
+		if (burst > 0)
+			mark_ring(n, &p->tx);
+		if (wanted)
 			kick(&p->tx);
 	}
 	return sent;
@@ -561,6 +588,19 @@ net_settle(struct net *n, uint64_t stop_ns)
 	for (i = 0; i < n->cfg.pairs; i++)
 		account_stopped(&n->pair[i].account, stop_ns);
 	n->blackout = true;
+}
+
+int
+net_move(struct net *n)
+{
+	unsigned int vq;
+	int ret = 0;
+
+	for (vq = 0; ret == 0 && vq < 2u * n->cfg.pairs; vq++) {
+		__atomic_store_n(&n->pair[vq / 2].alive, false, __ATOMIC_RELAXED);
+		ret = ring_renew_fds(net_ring(n, vq));
+	}
+	return ret;
 }
 
 int

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "account.h"
+#include "dirty.h"
 #include "frame.h"
 #include "layout.h"
 #include "mem.h"
@@ -76,6 +77,7 @@ struct net {
 	bool any_layout;	/* header and frame may share a descriptor */
 	bool indirect;
 	bool one_way;
+	struct dirty_log *log;	/* where the guest's own writes are marked, or NULL */
 	bool starting;		/* the device is not configured yet; atomic */
 	bool blackout;		/* since net_stop(), or ever, nothing was seen of a started device */
 	char fault[128];	/* why net_rx() or net_tx() returned -EIO */
@@ -115,6 +117,12 @@ int net_reset(struct net *n, uint64_t features);
 /** The device has been configured: all its queues run. Any thread. */
 void net_started(struct net *n);
 
+/**
+ * From now on mark all that the guest writes in @p log, or with NULL no more. Receive buffers then
+ * get no poison: they are for the device alone to write.
+ */
+void net_track(struct net *n, struct dirty_log *log);
+
 /** Kick all rings, once the device may listen. */
 void net_kick_all(struct net *n);
 
@@ -140,6 +148,12 @@ uint32_t net_outstanding(const struct net *n);
  * ledger. Returns 0 or -EIO.
  */
 int net_stop(struct net *n, uint64_t stop_ns);
+/**
+ * The guest, stopped with net_stop() and bound to another memory with the same contents, will go
+ * on at another device: new eventfds. Frames that no device had taken will still be sent. Returns 0
+ * or the errno of eventfd.
+ */
+int net_move(struct net *n);
 /** Settle the ledger without a look at the rings: the device is gone. */
 void net_settle(struct net *n, uint64_t stop_ns);
 

@@ -93,6 +93,10 @@ report_table(const struct report *r, FILE *out)
 	table_dist(out, "close", &res->close_us);
 	table_dist(out, "conf", &res->conf_us);
 	table_dist(out, "blackout", &res->blackout_us);
+	table_dist(out, "downtime", &res->downtime_us);
+	if (res->migrated)
+		fprintf(out, "  memory       %" PRIu64 " pages differ at the destination\n",
+				res->pages_different);
 	table_counters(out, res);
 	table_packets(out, res);
 	if (res->failed[0] != '\0')
@@ -228,6 +232,11 @@ report_json(const struct report *r, FILE *out)
 	json_object_object_add(o, "commands", json_commands(res));
 	json_object_object_add(o, "pinned_bytes", json_count(res, &res->pinned_bytes));
 	add_throughput(o, res);
+	if (res->migrated) {
+		json_object_object_add(o, "downtime_us", json_dist(&res->downtime_us));
+		json_object_object_add(o, "pages_different",
+				json_object_new_uint64(res->pages_different));
+	}
 	json_object_object_add(o, "packets", json_packets(&res->packets));
 	json_object_object_add(o, "dma_faults", res->counted ?
 			json_object_new_uint64(res->dma_faults) : NULL);

@@ -110,17 +110,25 @@ rig_move(struct rig *r, struct mem *mem)
 }
 
 int
-rig_ready(struct rig *r)
+rig_ready_at(struct rig *r, const uint32_t *bases)
 {
 	struct vu_mem_table table;
+
+	counters_mark("conf");
+	mem_table(r->mem, &r->slices, &table);
+	return from_session(r, session_setup(&r->session, &r->guest.net, &table, bases));
+}
+
+int
+rig_ready(struct rig *r)
+{
 	int ret;
 
 	counters_mark("conf");
 	ret = net_reset(&r->guest.net, r->session.features);
 	if (ret != 0)
 		return rig_fail(r, ret, "the guest's rings: %s", strerror(-ret));
-	mem_table(r->mem, &r->slices, &table);
-	return from_session(r, session_setup(&r->session, &r->guest.net, &table));
+	return rig_ready_at(r, NULL);
 }
 
 /* Let the device run. */
@@ -168,11 +176,17 @@ rig_enable(struct rig *r, unsigned int vq, bool on)
 int
 rig_stop(struct rig *r, struct rig_stop *stop)
 {
+	return rig_stop_at(r, stop, NULL);
+}
+
+int
+rig_stop_at(struct rig *r, struct rig_stop *stop, uint32_t *bases)
+{
 	counters_mark("close");
 	guest_pause(&r->guest);
 	stop->begin_ns = clock_ns();
 	stop->last_rx_ns = guest_last_rx(&r->guest);
-	return from_session(r, session_stop(&r->session, &stop->close_ns));
+	return from_session(r, session_stop(&r->session, &stop->close_ns, bases));
 }
 
 int
@@ -268,7 +282,7 @@ rig_open(struct rig *r, const struct args *args, const char *path, const cpu_set
 		.packed = args->packed, .interrupts = args->interrupts, .plain = plain };
 	int ret;
 
-	*r = (struct rig){ .args = args };
+	*r = (struct rig){ .args = args, .path = path };
 	ret = plan(r, &nc);
 	if (ret != 0)
 		return ret;

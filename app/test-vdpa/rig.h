@@ -29,6 +29,8 @@ struct rig {
 	struct layout_slices slices;	/* the regions of the next table */
 	struct session session;
 	struct guest guest;
+	const char *path;		/* of the back-end */
+	const char *second;		/* of another one, for benches that take two; or NULL */
 	struct mem *mem;		/* where the guest lives; rig_move() changes it */
 	char stage[48];			/* what goes on, in front of every error; may be empty */
 	char err[288];
@@ -59,6 +61,8 @@ struct mem *rig_move(struct rig *r, struct mem *mem);
 
 /** Everything up to the message that makes the device start. */
 int rig_ready(struct rig *r);
+/** The same for a guest whose rings are in use, at these SET_VRING_BASE values. */
+int rig_ready_at(struct rig *r, const uint32_t *bases);
 /** Let guest and device run. @p conf_ns as session_go(). */
 int rig_go(struct rig *r, uint64_t *conf_ns);
 /** The same, but hold the guest: it runs from guest_resume() on. */
@@ -67,6 +71,8 @@ int rig_start_held(struct rig *r, uint64_t *conf_ns);
 int rig_enable(struct rig *r, unsigned int vq, bool on);
 /** Hold the guest, and stop the device with GET_VRING_BASE on all rings. */
 int rig_stop(struct rig *r, struct rig_stop *stop);
+/** The same; @p bases gets what GET_VRING_BASE says of each ring. */
+int rig_stop_at(struct rig *r, struct rig_stop *stop, uint32_t *bases);
 /** Take what the stopped device had done from the rings, and settle the ledger. */
 int rig_collect(struct rig *r, const struct rig_stop *stop);
 /** SET_STATUS 0. */

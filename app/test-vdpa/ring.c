@@ -25,8 +25,8 @@ close_fds(struct ring *r)
 	r->kick_fd = r->call_fd = -1;
 }
 
-static int
-open_fds(struct ring *r)
+int
+ring_renew_fds(struct ring *r)
 {
 	close_fds(r);
 	r->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -45,7 +45,7 @@ ring_init(struct ring *r, const struct ring_ops *ops, uint16_t index, uint16_t s
 	r->chain = calloc(size, sizeof(*r->chain));
 	r->owner = calloc(size, sizeof(*r->owner));
 	r->taken = calloc(size, sizeof(*r->taken));
-	ret = r->chain == NULL || r->owner == NULL || r->taken == NULL ? -ENOMEM : open_fds(r);
+	ret = r->chain == NULL || r->owner == NULL || r->taken == NULL ? -ENOMEM : ring_renew_fds(r);
 	if (ret != 0)
 		ring_fini(r);
 	return ret;
@@ -70,5 +70,5 @@ ring_reset(struct ring *r)
 	r->held = false;
 	r->nfree = r->size;
 	r->ops->reset(r);
-	return open_fds(r);
+	return ring_renew_fds(r);
 }

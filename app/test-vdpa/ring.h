@@ -91,6 +91,9 @@ ring_bind(struct ring *r, uint64_t gpa, uint8_t *mem)
 	r->mem = mem;
 }
 
+/** New eventfds, for another device: the old may be signalled still. Returns 0 or their errno. */
+int ring_renew_fds(struct ring *r);
+
 /** Zero the memory and forget what was in flight. New eventfds: the old may be signalled still. */
 int ring_reset(struct ring *r);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@
 #define WANTED (BIT(VU_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT) | \
 		BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_NET_F_GUEST_CSUM))
 #define WANTED_PROTOCOL (BIT(VU_PROTOCOL_F_MQ) | BIT(VU_PROTOCOL_F_REPLY_ACK) | \
-		BIT(VU_PROTOCOL_F_CONFIG) | BIT(VU_PROTOCOL_F_STATUS))
+		BIT(VU_PROTOCOL_F_CONFIG) | BIT(VU_PROTOCOL_F_STATUS) | \
+		BIT(VU_PROTOCOL_F_LOG_SHMFD))
 
 static unsigned int
 rings(const struct session *s)
@@ -168,18 +170,31 @@ negotiate_status(struct session *s)
 	return from_fe(s, ret);
 }
 
+/* Where a ring is, and whether its used area is logged like all other memory. */
 static int
-setup_ring(struct session *s, const struct ring *r)
+set_addr(struct session *s, const struct ring *r, bool logged)
 {
 	uint64_t mem = (uintptr_t)r->mem;
+	const struct vhost_vring_addr addr = {
+		.index = r->index, .flags = logged ? BIT(VHOST_VRING_F_LOG) : 0,
+		.desc_user_addr = mem + r->desc_off, .used_user_addr = mem + r->used_off,
+		.avail_user_addr = mem + r->avail_off,
+		.log_guest_addr = logged ? r->gpa + r->used_off : 0,
+	};
+
+	return fe_set_vring_addr(&s->fe, &addr);
+}
+
+static int
+setup_ring(struct session *s, const struct ring *r, uint32_t base)
+{
 	struct fe *fe = &s->fe;
 	int ret = fe_set_vring(fe, VU_SET_VRING_NUM, r->index, r->size);
 
 	if (ret == 0)
-		ret = fe_set_vring(fe, VU_SET_VRING_BASE, r->index, r->ops->first_base());
+		ret = fe_set_vring(fe, VU_SET_VRING_BASE, r->index, base);
 	if (ret == 0)
-		ret = fe_set_vring_addr(fe, r->index, mem + r->desc_off, mem + r->used_off,
-				mem + r->avail_off);
+		ret = set_addr(s, r, false);
 	if (ret == 0)
 		ret = fe_set_vring_fd(fe, VU_SET_VRING_KICK, r->index, r->kick_fd);
 	if (ret == 0)
@@ -206,7 +221,8 @@ early_rings(const struct session *s)
 }
 
 int
-session_setup(struct session *s, const struct net *net, const struct vu_mem_table *table)
+session_setup(struct session *s, const struct net *net, const struct vu_mem_table *table,
+		const uint32_t *bases)
 {
 	unsigned int vq;
 	int ret = negotiate_status(s);
@@ -215,7 +231,8 @@ session_setup(struct session *s, const struct net *net, const struct vu_mem_tabl
 		return ret;
 	ret = fe_set_mem_table(&s->fe, table);
 	for (vq = 0; ret == 0 && vq < rings(s); vq++)
-		ret = setup_ring(s, net_ring(net, vq));
+		ret = setup_ring(s, net_ring(net, vq),
+				bases ? bases[vq] : net_ring(net, vq)->ops->first_base());
 	if (ret == 0 && has_status(s))
 		ret = enable(s, 0, early_rings(s), true);
 	return from_fe(s, ret);
@@ -248,6 +265,29 @@ session_late(struct session *s)
 	return from_fe(s, ret);
 }
 
+bool
+session_can_log(const struct session *s)
+{
+	return (s->offered & BIT(VHOST_F_LOG_ALL)) != 0 &&
+		(s->fe.protocol & BIT(VU_PROTOCOL_F_LOG_SHMFD)) != 0;
+}
+
+int
+session_log(struct session *s, const struct net *net, const struct dirty_log *log)
+{
+	uint64_t features;
+	unsigned int vq;
+	int ret = fe_set_log(&s->fe, log->fd, log->bytes);
+
+	if (ret == 0)
+		ret = fe_set_u64(&s->fe, VU_SET_FEATURES, s->features | BIT(VHOST_F_LOG_ALL));
+	for (vq = 0; ret == 0 && vq < rings(s); vq++)
+		ret = set_addr(s, net_ring(net, vq), true);
+	if (ret == 0)
+		ret = fe_get_u64(&s->fe, VU_GET_FEATURES, &features);
+	return from_fe(s, ret);
+}
+
 int
 session_enable(struct session *s, unsigned int vq, bool on)
 {
@@ -262,15 +302,18 @@ session_enable(struct session *s, unsigned int vq, bool on)
 /* ---- stopping ---- */
 
 int
-session_stop(struct session *s, uint64_t *ns)
+session_stop(struct session *s, uint64_t *ns, uint32_t *bases)
 {
 	uint64_t start = clock_ns();
 	unsigned int vq;
 	uint32_t base;
 	int ret = 0;
 
-	for (vq = 0; ret == 0 && vq < rings(s); vq++)
+	for (vq = 0; ret == 0 && vq < rings(s); vq++) {
 		ret = fe_get_vring_base(&s->fe, vq, &base);
+		if (ret == 0 && bases != NULL)
+			bases[vq] = base;
+	}
 	*ns = clock_ns() - start;
 	return from_fe(s, ret);
 }

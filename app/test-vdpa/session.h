@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "args.h"
+#include "dirty.h"
 #include "fe.h"
 #include "guest.h"
 
@@ -43,14 +44,21 @@ void session_close(struct session *s);
 /** Hardware address of the device, if it shows one. */
 int session_mac(struct session *s, uint8_t mac[6]);
 
-int session_setup(struct session *s, const struct net *net, const struct vu_mem_table *table);
+/** @p bases: SET_VRING_BASE of each ring, or NULL for rings after a reset. */
+int session_setup(struct session *s, const struct net *net, const struct vu_mem_table *table,
+		const uint32_t *bases);
 /** @p ns gets the time from DRIVER_OK to the answer of the barrier. */
 int session_go(struct session *s, uint64_t *ns);
 int session_late(struct session *s);
+/** Whether the device can log what it writes. */
+bool session_can_log(const struct session *s);
+/** From now on the running device marks pages that it writes in @p log. */
+int session_log(struct session *s, const struct net *net, const struct dirty_log *log);
 /** Enable or disable one ring of a running device, and wait until it has been dealt with. */
 int session_enable(struct session *s, unsigned int vq, bool on);
-/** @p ns gets the time from the first GET_VRING_BASE to the answer of the last. */
-int session_stop(struct session *s, uint64_t *ns);
+/** @p ns gets the time from the first GET_VRING_BASE to the answer of the last;
+ * @p bases the indices of each ring, unless it is NULL. */
+int session_stop(struct session *s, uint64_t *ns, uint32_t *bases);
 int session_reset(struct session *s);
 
 #endif /* TEST_VDPA_SESSION_H */

@@ -62,7 +62,7 @@ open_rig(struct shell *s)
 	uint64_t conf_ns;
 	int ret;
 
-	if (!backend_wait_idle())
+	if (!backend_wait(0))
 		return rig_fail(&s->rig, -ETIMEDOUT, "the driver does not let go of the connection");
 	ret = rig_open(&s->rig, &s->args, s->cfg->path, s->cfg->cpus, false);
 	if (ret != 0)
@@ -235,6 +235,11 @@ bench_run_command(void *parsed, struct cmdline *cl, void *data)
 		.driver = s->cfg->driver };
 	struct rig_stop stop;
 
+	s->args.bench = bench_find(c->name);
+	if (s->args.bench->two) {
+		cmdline_printf(cl, "%s takes two devices: run it with --bench\n", c->name);
+		return;
+	}
 	if (s->open) {
 		if (rig_finish(&s->rig, &stop) != 0)
 			cmdline_printf(cl, "%s\n", s->rig.err);
@@ -242,9 +247,8 @@ bench_run_command(void *parsed, struct cmdline *cl, void *data)
 		rig_close(&s->rig);
 	}
 	s->open = s->traffic = false;
-	s->args.bench = bench_find(c->name);
-	if (!backend_wait_idle() ||
-			bench_run(&s->args, s->cfg->path, s->cfg->cpus, &res) != 0) {
+	if (!backend_wait(0) ||
+			bench_run(&s->args, s->cfg->path, NULL, s->cfg->cpus, &res) != 0) {
 		cmdline_printf(cl, "%s\n", res.failed);
 	} else {
 		report_table(&report, stdout);

@@ -17,7 +17,7 @@ ANSWER_TIMEOUT = 20
 
 
 class Shell:
-    """A running shell. Commands go in one by one; the answer is what comes before the next prompt."""
+    """A running shell. Commands go in one by one; what precedes the next prompt is the answer."""
 
     def __init__(self, case, terminal=False, **options):
         self.case = case

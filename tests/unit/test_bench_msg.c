@@ -78,15 +78,29 @@ test_vring_state(void **state)
 static void
 test_vring_addr(void **state)
 {
+	const struct vhost_vring_addr addr = { .index = 3, .flags = 1, .desc_user_addr = 0x1000,
+		.used_user_addr = 0x2000, .avail_user_addr = 0x3000, .log_guest_addr = 0x4000 };
+
 	(void)state;
-	vu_msg_addr(&m, 3, 0x1000, 0x2000, 0x3000);
+	vu_msg_addr(&m, &addr);
 	check_header(9, 40);
 	assert_int_equal(word(12), 3);
-	assert_int_equal(word(16), 0);
+	assert_int_equal(word(16), 1);
 	assert_int_equal(dword(20), 0x1000);
 	assert_int_equal(dword(28), 0x2000);
 	assert_int_equal(dword(36), 0x3000);
-	assert_int_equal(dword(44), 0);
+	assert_int_equal(dword(44), 0x4000);
+}
+
+/* The file is shared from its start. */
+static void
+test_log(void **state)
+{
+	(void)state;
+	vu_msg_log(&m, 0x22000);
+	check_header(6, 16);
+	assert_int_equal(dword(12), 0x22000);
+	assert_int_equal(dword(20), 0);
 }
 
 static void
@@ -151,6 +165,7 @@ main(void)
 		cmocka_unit_test_setup(test_u64, dirty),
 		cmocka_unit_test_setup(test_vring_state, dirty),
 		cmocka_unit_test_setup(test_vring_addr, dirty),
+		cmocka_unit_test_setup(test_log, dirty),
 		cmocka_unit_test_setup(test_mem_table, dirty),
 		cmocka_unit_test_setup(test_config, dirty),
 		cmocka_unit_test(test_answers),
