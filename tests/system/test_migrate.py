@@ -7,6 +7,7 @@ import json
 
 import harness
 
+SOFT = harness.BUILD / 'tests' / 'system' / 'libvdpa_soft.so'
 SECOND = '0000:e1:00.3'
 DEVICES = ['bdf=' + harness.BDF, 'bdf=' + SECOND]
 OURS = [harness.vdev(0, harness.BDF), harness.vdev(1, SECOND)]
@@ -83,6 +84,22 @@ class Migrate(harness.Case):
     def test_first_device(self):
         data = self.migrate(device='vdpa_mlx5_persist1')
         self.assertEqual(data['device'], 'vdpa_mlx5_persist1')
+
+    def soft(self, fault, **options):
+        """From a driver in software that may misbehave (vdpa_soft.c) to ours. Returns as start()."""
+        return self.start(['-d', SOFT, '--vdev=vdpa_soft0,fault=' + fault, harness.vdev(0, SECOND)],
+                          device='vdpa_soft0', **options)
+
+    def test_driver_in_software(self):
+        data, _ = self.soft('none')
+        self.assertEqual(data['pages_different'], 0)
+        self.assertEqual(data['driver'], 'vdpa_soft')
+        self.assertEqual([data['packets'][key] for key in PACKETS], [0] * len(PACKETS), data)
+
+    def test_pages_that_nobody_marked_are_found(self):
+        data, result = self.soft('no_log', iterations=1, status=1)
+        self.assertGreater(data['pages_different'], 0, data)
+        self.assertRegex(result.stdout, r'\b[1-9]\d* pages differ')
 
     def test_one_device(self):
         data, result = self.start([harness.vdev()], status=2)

@@ -19,6 +19,7 @@
 #include <linux/virtio_ring.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -54,16 +55,18 @@ enum fault {
 	FAULT_STALE,		/* go on writing to the memory of the first start */
 	FAULT_DEAF,		/* drop all packets of a flow, as if one receive queue were dead */
 	FAULT_EARLY,		/* no fault: take packets from the start, deliver them later on */
+	FAULT_NO_LOG,		/* mark no packet in the dirty log */
 };
 
 static const char *const fault_names[] = {
 	"none", "corrupt", "lose", "duplicate", "bad_id", "no_call", "no_start", "mute", "stale",
-	"deaf", "early",
+	"deaf", "early", "no_log",
 };
 
 static struct {
 	struct rte_vdpa_device *vdpa;
 	enum fault fault;
+	int vid;			/* of the last start */
 	unsigned int starts;
 	uint64_t packets;
 	uint64_t start_ns;		/* of the last start */
@@ -87,10 +90,13 @@ copy(uint64_t gpa, uint8_t *buf, uint32_t len, bool to_guest)
 
 		if (p == NULL)
 			return;
-		if (to_guest)
+		if (to_guest) {
 			memcpy(p, buf, part);
-		else
+			if (soft.fault != FAULT_NO_LOG)
+				rte_vhost_log_write(soft.vid, gpa, part);
+		} else {
 			memcpy(buf, p, part);
+		}
 		gpa += part;
 		buf += part;
 		len -= part;
@@ -128,9 +134,13 @@ static void
 put_used(unsigned int r, uint32_t id, uint32_t len)
 {
 	struct vring_used *used = soft.ring[r].used;
+	uint16_t at = used->idx % soft.ring[r].size;
 
-	used->ring[used->idx % soft.ring[r].size] = (struct vring_used_elem){ id, len };
+	used->ring[at] = (struct vring_used_elem){ id, len };
 	__atomic_store_n(&used->idx, used->idx + 1, __ATOMIC_RELEASE);
+	rte_vhost_log_used_vring(soft.vid, r, offsetof(struct vring_used, ring[at]),
+			sizeof(used->ring[at]));
+	rte_vhost_log_used_vring(soft.vid, r, offsetof(struct vring_used, idx), sizeof(used->idx));
 	if (soft.fault != FAULT_NO_CALL)
 		eventfd_write(soft.ring[r].callfd, 1);
 }
@@ -249,6 +259,7 @@ static int
 soft_conf(int vid)
 {
 	soft.starts++;
+	soft.vid = vid;
 	if (soft.fault == FAULT_NO_START && soft.starts > GOOD_STARTS)
 		return -EIO;
 	if (rte_vhost_get_mem_table(vid, &soft.mem) != 0)
@@ -312,7 +323,7 @@ static int
 soft_features(struct rte_vdpa_device *dev, uint64_t *features)
 {
 	RTE_SET_USED(dev);
-	*features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_NET_F_MQ |
+	*features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_NET_F_MQ | 1ull << VHOST_F_LOG_ALL |
 		1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 	return 0;
 }
@@ -322,7 +333,7 @@ soft_protocol(struct rte_vdpa_device *dev, uint64_t *features)
 {
 	RTE_SET_USED(dev);
 	*features = 1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_STATUS |
-		1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK;
+		1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD;
 	return 0;
 }
 
