@@ -31,11 +31,18 @@ advance(const struct emu_virtq *vq, uint16_t index, uint16_t n)
 
 /* ---- descriptors ---- */
 
-/* Has the driver written this descriptor in the lap that @p wrap is the counter of? */
-static bool
-is_available(const struct emu_packed_desc *d, bool wrap)
+static uint64_t
+desc_at(const struct emu_virtq *vq, uint16_t index)
 {
-	uint16_t flags = le16toh(d->flags);
+	return vq->cfg.desc_addr + (index & POSITION) * (uint64_t)EMU_DESC_BYTES;
+}
+
+/* Has the driver written a descriptor with these flags in the lap of @p index? */
+static bool
+is_available(uint16_t le_flags, uint16_t index)
+{
+	uint16_t flags = le16toh(le_flags);
+	bool wrap = (index & EMU_PACKED_WRAP) != 0;
 
 	return ((flags & DESC_AVAIL) != 0) == wrap && ((flags & DESC_USED) != 0) != wrap;
 }
@@ -45,13 +52,13 @@ static int
 block_read(struct emu_virtq *vq, uint16_t index)
 {
 	struct emu_packed_ring *r = &vq->ring.packed;
-	uint32_t pos = index & POSITION, n = EMU_DESC_AHEAD - pos % EMU_DESC_AHEAD;
+	uint32_t n = EMU_DESC_AHEAD - (index & POSITION) % EMU_DESC_AHEAD;
 	int ret;
 
 	r->nblock = 0;
 	r->navail = 0;
-	ret = emu_ring_read(vq, &vq->ring.desc_tlb, vq->cfg.desc_addr + pos * EMU_DESC_BYTES,
-		r->block, n * EMU_DESC_BYTES);
+	ret = emu_ring_read(vq, &vq->ring.desc_tlb, desc_at(vq, index), r->block,
+		n * EMU_DESC_BYTES);
 	if (ret < 0)
 		return ret;
 	r->first = index;
@@ -59,25 +66,26 @@ block_read(struct emu_virtq *vq, uint16_t index)
 	return 0;
 }
 
-/* Which of the block's first descriptors can start a chain? What the flags say is true of the rest
- * of their descriptors, and of the chains behind them, in a read that follows: a read acquires.
+/* Which of the block's first descriptors can start a chain? What flags say is true of the rest of
+ * their descriptors, and of the chains behind them, in a read that follows: a read acquires.
  * Returns their number. */
 static int
 avail_fetch(struct emu_virtq *vq)
 {
 	struct emu_packed_ring *r = &vq->ring.packed;
-	bool wrap = (vq->cfg.hw_avail & EMU_PACKED_WRAP) != 0;
-	uint16_t n = 0;
+	uint16_t index = vq->cfg.hw_avail, flags, n = 0;
 	int ret;
 
-	ret = block_read(vq, vq->cfg.hw_avail);
-	if (ret < 0)
+	ret = emu_ring_read(vq, &vq->ring.desc_tlb,
+		desc_at(vq, index) + offsetof(struct emu_packed_desc, flags), &flags,
+		sizeof(flags));
+	if (ret < 0 || !is_available(flags, index))
 		return ret;
-	while (n < r->nblock && is_available(&r->block[n], wrap))
+	ret = block_read(vq, index);
+	while (ret == 0 && n < r->nblock && is_available(r->block[n].flags, index))
 		n++;
-	if (n == 0)
-		return 0;
-	ret = block_read(vq, vq->cfg.hw_avail);
+	if (n > 1)
+		ret = block_read(vq, index);
 	if (ret < 0)
 		return ret;
 	r->navail = n;
@@ -143,7 +151,8 @@ chain_read(struct emu_virtq *vq, struct emu_chain *ch)
 		ret = desc_get(vq, advance(vq, vq->cfg.hw_avail, ch->ndesc), &d);
 		if (ret < 0)
 			return ret;
-		ch->ndesc++;
+		if (ch->ndesc++ == 0)
+			vq->ring.packed.head_addr = htole64(d.addr);
 		ch->id = d.id;
 		if ((d.flags & EMU_DESC_INDIRECT) != 0)
 			return chain_indirect(vq, ch, &d);
@@ -170,46 +179,61 @@ packed_next(struct emu_virtq *vq, struct emu_chain *ch)
 
 /* ---- completions ---- */
 
+/* A completion is written where the chain's turn came, and stands for all of its descriptors. */
 static void
 packed_complete(struct emu_virtq *vq, const struct emu_chain *ch, uint32_t len)
 {
-	vq->ring.packed.used[vq->ring.nused] = (struct emu_packed_used){
-		.len = len,
-		.id = ch->id,
-		.ndesc = ch->ndesc,
+	struct emu_packed_ring *r = &vq->ring.packed;
+	uint16_t i = vq->ring.nused, at = vq->cfg.hw_used;
+
+	if (i > 0)
+		at = advance(vq, r->used_at[i - 1], r->used_ndesc[i - 1]);
+	r->used_at[i] = at;
+	r->used_ndesc[i] = ch->ndesc;
+	r->used[i] = (struct emu_packed_desc){
+		.addr = r->head_addr,
+		.len = htole32(len),
+		.id = htole16(ch->id),
+		.flags = htole16((len > 0 ? EMU_DESC_WRITE : 0) |
+			((at & EMU_PACKED_WRAP) != 0 ? DESC_AVAIL | DESC_USED : 0)),
 	};
 	vq->cfg.hw_avail = advance(vq, vq->cfg.hw_avail, ch->ndesc);
 }
 
-/* A completion goes where the chain's turn came, and covers as many descriptors as the chain had.
- * Length, id and flags are one access: who sees the flags sees the rest. */
+/* Completions @p i up to the first that does not lie beside the one before it. Returns that one, or
+ * a fault. Addresses are what they were: buffers are the device's until the driver knows. */
 static int
-used_write(struct emu_virtq *vq, const struct emu_packed_used *used)
+used_write_run(struct emu_virtq *vq, uint16_t i)
 {
-	const size_t off = offsetof(struct emu_packed_desc, len);
-	struct emu_packed_desc d = { .id = htole16(used->id), .len = htole32(used->len) };
-	uint64_t at = vq->cfg.desc_addr + (vq->cfg.hw_used & POSITION) * sizeof(d);
-	uint16_t flags = used->len > 0 ? EMU_DESC_WRITE : 0;
+	struct emu_packed_ring *r = &vq->ring.packed;
+	uint16_t end = i + 1u;
 	int ret;
 
-	if ((vq->cfg.hw_used & EMU_PACKED_WRAP) != 0)
-		flags |= DESC_AVAIL | DESC_USED;
-	d.flags = htole16(flags);
-	ret = emu_ring_write(vq, &vq->ring.used_tlb, at + off, (const uint8_t *)&d + off,
-		sizeof(d) - off);
-	if (ret == 0)
-		vq->cfg.hw_used = advance(vq, vq->cfg.hw_used, used->ndesc);
-	return ret;
+	while (end < vq->ring.nused &&
+			(r->used_at[end] & POSITION) == (r->used_at[end - 1] & POSITION) + 1)
+		end++;
+	ret = emu_ring_write(vq, &vq->ring.used_tlb, desc_at(vq, r->used_at[i]), &r->used[i],
+		(end - i) * (uint32_t)EMU_DESC_BYTES);
+	return ret < 0 ? ret : end;
 }
 
+/* The driver looks at completions one after the other. Until it sees the first one it looks at none
+ * of the rest: the first is written last, its length, id and flags in one access. */
 static int
 packed_publish(struct emu_virtq *vq)
 {
-	uint16_t i;
-	int ret = 0;
+	const size_t off = offsetof(struct emu_packed_desc, len);
+	struct emu_packed_ring *r = &vq->ring.packed;
+	uint16_t last = vq->ring.nused - 1u;
+	int ret = 1;
 
-	for (i = 0; i < vq->ring.nused && ret == 0; i++)
-		ret = used_write(vq, &vq->ring.packed.used[i]);
+	while (ret >= 0 && ret < vq->ring.nused)
+		ret = used_write_run(vq, (uint16_t)ret);
+	if (ret >= 0)
+		ret = emu_ring_write(vq, &vq->ring.used_tlb, desc_at(vq, r->used_at[0]) + off,
+			(const uint8_t *)&r->used[0] + off, EMU_DESC_BYTES - (uint32_t)off);
+	if (ret == 0)
+		vq->cfg.hw_used = advance(vq, r->used_at[last], r->used_ndesc[last]);
 	return ret;
 }
 

@@ -94,21 +94,16 @@ struct emu_split_ring {
 	struct emu_vring_used_elem used[EMU_BURST];
 };
 
-/* A completed chain of a packed ring. */
-struct emu_packed_used {
-	uint32_t len;
-	uint16_t id;
-	uint16_t ndesc;            /* that it took in the ring */
-};
-
 struct emu_packed_ring {
 	/* Descriptors that were read from index first on. The first navail of them were available
 	 * before: they, and what lies in the block of their chains, can be believed. */
 	struct emu_packed_desc block[EMU_DESC_AHEAD];
 	uint16_t first;
 	uint16_t nblock, navail;
-	/* Completed and not published yet. */
-	struct emu_packed_used used[EMU_BURST];
+	uint64_t head_addr;        /* of the chain that was read last, as it lies in the ring */
+	/* Completed and not published yet: at which index, how many descriptors it took. */
+	struct emu_packed_desc used[EMU_BURST];
+	uint16_t used_at[EMU_BURST], used_ndesc[EMU_BURST];
 };
 
 /* A ring being worked on: nothing here outlives RDY. */

@@ -462,6 +462,32 @@ many_frames_pass_from_the_other_lap(void **state)
 	many_frames_arrive_once_each_and_in_order(*state, 64, 0);
 }
 
+/* A burst over the end of a ring whose positions take all 15 bits. */
+static void
+the_largest_ring_ends_where_it_ends(void **state)
+{
+	enum { LARGEST = 1 << 15, BURST = 64 };
+	struct seg seg;
+	struct pair p;
+	uint16_t i;
+
+	pair_start_at(&p, *state, LARGEST, LARGEST - BURST / 2);
+	assert_ptr_equal(p.tx.driver, p.tx.desc + LARGEST);
+	seg = (struct seg){ make_packet(p.card, 1, FRAME), HDR + FRAME };
+	for (i = 0; i < BURST; i++) {
+		add_rx(&p, BUF, i);
+		ring_add(&p.tx, RING_DIRECT, &seg, 1, false, i);
+	}
+	card_kick(p.card);
+	for (i = 0; i < BURST; i++) {
+		ring_wait(&p.tx, i);
+		assert_int_equal(ring_wait(&p.rx, i), HDR + FRAME);
+	}
+	check_indices(&p.tx, WRAP | BURST / 2);
+	/* What lies behind the ring. */
+	assert_int_equal(p.tx.driver[0] | p.tx.driver[1] | p.rx.driver[0] | p.rx.driver[1], 0);
+}
+
 static void
 a_frame_that_does_not_fit_is_dropped_and_the_buffer_waits(void **state)
 {
@@ -870,6 +896,7 @@ main(void)
 		TEST(many_frames_pass_a_small_ring),
 		TEST(many_frames_pass_a_large_ring),
 		TEST(many_frames_pass_from_the_other_lap),
+		TEST(the_largest_ring_ends_where_it_ends),
 		TEST(a_frame_that_does_not_fit_is_dropped_and_the_buffer_waits),
 		TEST(a_head_makes_its_chain_available),
 		TEST(a_suspended_queue_keeps_its_position_and_lap),
