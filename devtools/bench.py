@@ -203,10 +203,10 @@ class Build:
 
 def peer_libraries():
     """NVIDIA's driver, empty if it is not installed."""
-    cache = subprocess.run(['/sbin/ldconfig', '-p'], capture_output=True, text=True, check=False)
-    found = {part: re.search(r'%s[.\d]* .*=> (\S+)' % re.escape(part), cache.stdout)
-             for part in PEER_PARTS}
-    return [pathlib.Path(match[1]) for match in found.values() if match]
+    libdir = subprocess.run(['pkg-config', '--variable=libdir', 'libdpdk'], check=True,
+                            capture_output=True, text=True).stdout.strip()
+    return [path for part in PEER_PARTS
+            for path in sorted(pathlib.Path(libdir).glob('dpdk/pmds-*/' + part))]
 
 
 def prepare(options):

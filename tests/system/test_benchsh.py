@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""devtools/bench.sh: its table, its JSON and its chart say the same, also of cells that fail."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree
+
+import harness
+
+SCRIPT = harness.SOURCE / 'devtools' / 'bench.sh'
+TITLES = {'nvidia': 'NVIDIA default', 'nvidia-tuned': 'NVIDIA tuned', 'off': 'ours persist=off',
+          'reset': 'ours persist=reset'}
+OURS = ('off', 'reset')
+BROKEN = 'broken=--no-pci ' + harness.vdev(persist='maybe')
+SOFT = harness.BUILD / 'tests' / 'system' / 'libvdpa_soft.so'
+BROKEN_LINE = 'bad driver argument persist=maybe: it takes off or reset'
+TIMES = {'blackout_us': 'blackout, ms', 'close_us': 'close, ms', 'conf_us': 'conf, ms'}
+MEM, PAIRS, ITERATIONS = 64 << 20, 2, 2
+SECONDS = 240
+ROUNDING = 0.06     # of what is shown in ms
+
+
+class BenchSh(harness.Case):
+    def command(self, *options):
+        return [SCRIPT, '--build', harness.BUILD, '--out', self.dir, *options]
+
+    def run_script(self, *options, status=0):
+        """Run a tiny comparison. Returns the Result, the table's lines and the JSON object."""
+        result = self.run_program(self.command(
+            '--quick', '--mem', '64M', '--queues', str(PAIRS), '--iterations', str(ITERATIONS),
+            *options), timeout=SECONDS)
+        self.assert_status(result, status)
+        table = (self.dir / 'table.txt').read_text().splitlines()
+        self.assertIn('\n'.join(table), result.stdout)
+        return result, table, json.loads((self.dir / 'bench.json').read_text())
+
+    def table_cells(self, table, data):
+        """Texts of the table by row, line and configuration, found by where columns end."""
+        rule = next(i for i, line in enumerate(table) if line.startswith('---'))
+        ends = [match.end() for match in re.finditer(r'\S+', table[rule - 1])]
+        self.assertEqual(len(ends), len(data['configurations']))
+        rows = {}
+        for line in table[rule + 1:]:
+            if line.startswith('---'):
+                return rows
+            label = re.match(r' *[^ ].*?(?=  |$)', line)
+            if not label:
+                continue
+            texts = [re.search(r'(failed )?\S*$', line.ljust(end)[len(label[0]):end])[0].strip()
+                     for end in ends]
+            entry = dict(zip([c['name'] for c in data['configurations']], texts))
+            if line.startswith(' '):
+                row[label[0].strip()] = entry
+            else:
+                row = rows[label[0]] = {'head': entry}
+        return self.fail('the table has no end')
+
+    def assert_cell(self, cell, row, table):
+        """A cell of the JSON file and its place in the table."""
+        name, result = cell['configuration'], cell['result']
+        if cell['line']:
+            number = re.search(r'\[\d+\]', row['head'][name])[0]
+            self.assertIn('%s %s: %s' % (number, name, cell['line']), table)
+        if cell['status'] == 'failed':
+            self.assertRegex(row['head'][name], r'^failed \[\d+\]$')
+            self.assertEqual(row['blackout, ms'][name], '')
+            return
+        self.assertNotIn('failed', row['head'][name])
+        for key, label in TIMES.items():
+            self.assertAlmostEqual(float(row[label][name]), result[key]['median'] / 1000,
+                                   delta=ROUNDING)
+        self.assertEqual(row['commands'][name],
+                         '/'.join('%g' % result['commands'][key]
+                                  for key in ('close', 'conf', 'background')))
+        self.assertEqual(row['pinned, MiB'][name], '%g' % (result['pinned_bytes'] / (1 << 20)))
+        self.assertEqual(
+            {key: result[key] for key in ('bench', 'gap_ms', 'mem_bytes', 'queue_pairs',
+                                          'iterations')},
+            {'bench': cell['bench'], 'gap_ms': cell['gap_ms'], 'mem_bytes': MEM,
+             'queue_pairs': PAIRS, 'iterations': ITERATIONS})
+
+    def assert_chart(self, data):
+        """Every row and column is there, and every blackout."""
+        root = xml.etree.ElementTree.parse(self.dir / 'bench.svg').getroot()
+        texts = [element.text for element in root.iter('{http://www.w3.org/2000/svg}text')]
+        for cell in data['cells']:
+            self.assertIn('%s, gap %d ms' % (cell['bench'], cell['gap_ms']), texts)
+        panels = len(data['benches']) * len(data['gaps_ms'])
+        for config in data['configurations']:
+            self.assertEqual(texts.count(config['title']), panels)
+        failed = [cell for cell in data['cells'] if cell['status'] == 'failed']
+        self.assertEqual(len([text for text in texts if text.startswith('failed: ')]), len(failed))
+        values = [float(match[1]) for match in (re.match(r'([\d.]+) ms( \*)?$', t) for t in texts)
+                  if match and '.' in match[1]]
+        blackouts = [cell['result']['blackout_us']['median'] / 1000 - cell['gap_ms']
+                     for cell in data['cells'] if cell['status'] != 'failed']
+        self.assertEqual(len(values), len(blackouts))
+        for shown, measured in zip(values, blackouts):
+            self.assertAlmostEqual(shown, measured, delta=ROUNDING)
+
+    def assert_consistent(self, table, data, benches, gaps, names):
+        cells = [(cell['bench'], cell['gap_ms'], cell['configuration']) for cell in data['cells']]
+        self.assertEqual(cells, [(b, g, n) for b in benches for g in gaps for n in names])
+        rows = self.table_cells(table, data)
+        self.assertEqual(list(rows), ['%s, gap %d ms' % (b, g) for b in benches for g in gaps])
+        for cell in data['cells']:
+            with self.subTest(cell=cell['configuration'], bench=cell['bench'], gap=cell['gap_ms']):
+                row = rows['%s, gap %d ms' % (cell['bench'], cell['gap_ms'])]
+                self.assert_cell(cell, row, table)
+        self.assert_chart(data)
+
+    def test_all_configurations_and_one_that_is_broken(self):
+        result, table, data = self.run_script('--bench', 'reset,remap', '--add', BROKEN, status=1)
+        self.assert_consistent(table, data, ['reset', 'remap'], [0], [*TITLES, 'broken'])
+        for config in data['configurations'][:-1]:
+            self.assertEqual(config['title'], TITLES[config['name']])
+        for cell in data['cells']:
+            if cell['configuration'] in OURS:
+                self.assertEqual(cell['status'], 'ok', cell['line'])
+                self.assertEqual(cell['report']['alive']['total'], 0)
+            if cell['configuration'] == 'broken':
+                self.assertIn(BROKEN_LINE, cell['line'])
+                self.assertIsNone(cell['result'])
+        self.assertRegex(result.stdout, r'\[ 1/10\] reset, gap 0 ms, NVIDIA default: ')
+
+    def test_gaps(self):
+        _, table, data = self.run_script('--bench', 'reset', '--gap', '0,300', '--config', 'reset')
+        self.assert_consistent(table, data, ['reset'], [0, 300], ['reset'])
+        self.assertGreaterEqual(data['cells'][1]['result']['blackout_us']['min'], 300000)
+
+    def test_harmed_packets_are_noted(self):
+        """Any driver makes a column; one that loses packets keeps its figures, with a note."""
+        soft = 'soft=--no-pci -d %s --vdev=vdpa_soft0,fault=lose' % SOFT
+        _, table, data = self.run_script('--bench', 'reset', '--config', 'reset', '--add', soft,
+                                         status=1)
+        self.assert_consistent(table, data, ['reset'], [0], ['reset', 'soft'])
+        self.assertEqual([cell['status'] for cell in data['cells']], ['ok', 'unclean'])
+        self.assertRegex(data['cells'][1]['line'], r'^lost: \d+$')
+
+    def test_device_that_the_driver_refuses(self):
+        _, table, data = self.run_script('--bench', 'reset', '--config', 'reset', '--emu-device',
+                                         'caps=-eth_frame_offload_type', status=1)
+        self.assert_consistent(table, data, ['reset'], [0], ['reset'])
+        self.assertIn('the card lacks the capability eth_frame_offload_type',
+                      data['cells'][0]['line'])
+        self.assertEqual(len(data['cells'][0]['failures']), 2)
+
+    def test_cell_that_does_not_end(self):
+        start = time.monotonic()
+        _, table, data = self.run_script('--bench', 'reset', '--config', 'reset', '--gap', '60000',
+                                         '--timeout', '3', '--attempts', '1', status=1)
+        self.assertLess(time.monotonic() - start, 30)
+        self.assert_consistent(table, data, ['reset'], [60000], ['reset'])
+        self.assertIn('no end within 3 s', data['cells'][0]['line'])
+
+    def test_resumed(self):
+        options = ['--bench', 'reset', '--config', 'off,reset', '--add', BROKEN]
+        first = self.run_script(*options, status=1)[2]
+        result, _, second = self.run_script(*options, status=1)
+        self.assertEqual(result.stdout.count('(kept)'), 2)
+        for before, after in zip(first['cells'][:2], second['cells'][:2]):
+            self.assertEqual(before, after)
+        # On another device it is another measurement; and what is fresh is not looked up.
+        other = self.run_script(*options, '--emu-device', 'max_vqs=64', status=1)[0]
+        self.assertNotIn('(kept)', other.stdout)
+        result, _, third = self.run_script(*options, '--fresh', status=1)
+        self.assertNotIn('(kept)', result.stdout)
+        self.assertNotEqual(first['cells'][0], third['cells'][0])
+
+    def test_interrupted(self):
+        """Nothing runs on, and what was done is kept."""
+        options = ['--mem', '64M', '--iterations', str(ITERATIONS), '--queues', str(PAIRS),
+                   '--bench', 'reset', '--gap', '0,600000', '--config', 'reset']
+        process = self.spawn(self.command(*options), stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+        self.assertIn('[1/2]', process.stdout.readline())
+        deadline = time.monotonic() + harness.EXIT_TIMEOUT
+        while not (self.dir / 'cells' / 'reset-600000-reset.log').exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        children = self.descendants(process.pid)
+        self.assertTrue(children)
+        os.kill(process.pid, signal.SIGTERM)
+        self.assertEqual(process.wait(harness.EXIT_TIMEOUT), 1)
+        for pid in children:
+            self.assertFalse(os.path.exists('/proc/%d' % pid))
+        self.assertFalse((self.dir / 'bench.json').exists())
+        result, _, _ = self.run_script('--bench', 'reset', '--config', 'reset')
+        self.assertEqual(result.stdout.count('(kept)'), 1)
+
+    @staticmethod
+    def descendants(pid):
+        """Processes that a process has started, and those that they have."""
+        found = []
+        with open('/proc/%d/task/%d/children' % (pid, pid), encoding='ascii') as children:
+            for child in map(int, children.read().split()):
+                found += [child, *BenchSh.descendants(child)]
+        return found
+
+    def test_bad_usage(self):
+        for options, line in ((['--mem', '3'], '--mem: 3: must be a size in units of 2M'),
+                              (['--mem', '9000G'], '--mem: this run takes'),
+                              (['--bench', 'nosuch'], 'must be of reset, remap, replace'),
+                              (['--gap', '0,0'], 'one of them is there twice'),
+                              (['--add', 'reset=-l 0'], 'this name is taken'),
+                              (['--nosuch'], 'unrecognized arguments: --nosuch')):
+            with self.subTest(options=options):
+                result = self.run_program([SCRIPT, *options])
+                self.assert_status(result, 2)
+                self.assertIn(line, result.stderr)
+                self.assertEqual(len(result.stderr.splitlines()), 1)
+                self.assertEqual(result.stdout, '')
+
+    def test_help_and_version(self):
+        self.assertIn('--emu-device', self.run_program([SCRIPT, '--help']).stdout)
+        self.assertRegex(self.run_program([SCRIPT, '--version']).stdout, r'^bench\.sh \d+\.\d+')
+
+
+if __name__ == '__main__':
+    harness.main()
