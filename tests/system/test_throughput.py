@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The benchmark throughput: on each kind of wire it moves packets, checks its own, counts others'."""
+"""The benchmark throughput: on each kind of wire it moves packets, and checks those of its own."""
 import harness
 
 SCRIPT = harness.SOURCE / 'devtools' / 'throughput.sh'
@@ -56,7 +56,7 @@ class Throughput(harness.Case):
                 self.measure(wire, packed=True)
 
     def test_generator(self):
-        """What a generator sends is counted and is nobody's defect. A busy machine slows it down."""
+        """What a generator sends is counted, and is no defect. A busy machine slows it down."""
         for wire, least, most in (('gen:0:64', 0.1, 1000), ('gen:20000:1500', 0.0005, 0.03)):
             with self.subTest(wire=wire):
                 data = self.measure(wire, queues=2)
