@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Show what this project does, from nothing: set up, build, measure a guest's virtio reset with memory
-# registrations dropped and kept, then let Debian's own dpdk-testpmd send packets through our daemon.
+# registrations dropped and kept, and beside NVIDIA's driver, then let Debian's own dpdk-testpmd send
+# packets through our daemon.
 # All on an emulated ConnectX; may be run again at any time.
 set -euo pipefail
 
@@ -12,6 +13,7 @@ DEVICE=dev=0000:e1:00.2	# the emulated function
 MEM=2G
 PAIRS=4			# queue pairs
 ITERATIONS=20
+COMPARED_ITERATIONS=10
 TRAFFIC_SECONDS=5
 WAIT_SECONDS=30		# for another program to come up or to leave
 
@@ -100,6 +102,21 @@ table() {
 	EOF
 }
 
+# ---- beside NVIDIA's driver ----
+
+have_peer() {
+	compgen -G "$(pkg-config --variable=libdir libdpdk)/dpdk/pmds-*/librte_vdpa_mlx5.so" >"$DIR/peer"
+}
+
+# bench.sh's short form. What NVIDIA's driver makes of it is shown, whatever it is.
+compare() {
+	say "$COMPARED_ITERATIONS resets of NVIDIA's own driver, unmodified, and of ours on one device"
+	quietly "$DIR/compare.log" devtools/bench.sh --build "$BUILD" --out "$DIR/compare" --bench reset \
+		--gap 0 --config nvidia,reset --attempts 1 \
+		--mem $MEM --queues $PAIRS --iterations $COMPARED_ITERATIONS
+	printf '\n%s\n\n' "$(<"$DIR/compare/table.txt")"
+}
+
 # ---- an unmodified guest program on the daemon ----
 
 start_daemon() {
@@ -166,6 +183,11 @@ usertools/build.sh
 bench off
 bench reset
 table
+if have_peer; then
+	compare
+else
+	say "NVIDIA's driver is not installed (librte_vdpa_mlx5.so): ours is not compared with it"
+fi
 say "$TRAFFIC_SECONDS s of traffic: Debian's dpdk-testpmd as the guest of dpdk-vdpa, $PAIRS queue pairs"
 start_daemon
 start_testpmd
