@@ -42,7 +42,7 @@ class BenchSh(harness.Case):
         rule = next(i for i, line in enumerate(table) if line.startswith('---'))
         ends = [match.end() for match in re.finditer(r'\S+', table[rule - 1])]
         self.assertEqual(len(ends), len(data['configurations']))
-        rows = {}
+        rows, row = {}, None
         for line in table[rule + 1:]:
             if line.startswith('---'):
                 return rows
