@@ -27,6 +27,7 @@ enum {
 	LOG_MAX_UCTX = 10,         /* open devices (processes) of one function */
 	LOG_MAX_UMEM = 20,         /* three a queue and one a region of guest memory, with room */
 	LOG_MAX_RQT_SIZE = 11,     /* [D] has it as rss_ind_tbl_cap of the Ethernet page */
+	LOG_MAX_FLOW = 16,         /* flow tables, and entries of all; obj.c's limit without a page */
 };
 
 static void
@@ -77,7 +78,8 @@ set_general(void *gen, const struct emu_dev_config *cfg)
 	PRM_SET(cmd_hca_cap, gen, num_ports, 1);                       /* [D] */
 	PRM_SET(cmd_hca_cap, gen, num_lag_ports, 1);                   /* [D] 2: here is one port */
 	PRM_SET(cmd_hca_cap, gen, nic_flow_table, 1);                  /* [D] */
-	/* eth_net_offloads and event_cap, [D] 1, announce capability pages that are not here. */
+	PRM_SET(cmd_hca_cap, gen, eth_net_offloads, 1);                /* [D] */
+	/* [D] has more pages: hca_cap_2, qos, roce, event_cap, ... announce none of them here. */
 	PRM_SET(cmd_hca_cap, gen, steering_format_version, 1);         /* Linux, DPDK: 1 = 6 Dx */
 	/* sq_ts_format, rq_ts_format 0: free-running time stamps (DPDK). */
 	PRM_SET(cmd_hca_cap, gen, uctx_cap, UCTX_RAW_TX | UCTX_INTERNAL_DEV_RES); /* [D] */
@@ -124,6 +126,57 @@ set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
 	PRM_SET(virtio_emulation_cap, vdpa, umem_2_buffer_param_b, 8200);
 	PRM_SET(virtio_emulation_cap, vdpa, umem_3_buffer_param_a, 32);
 	PRM_SET(virtio_emulation_cap, vdpa, umem_3_buffer_param_b, 16392);
+}
+
+/* ---- pages that are made when they are asked for ---- */
+
+/* There are no send and receive queues of Ethernet's own here, so that little of it is left. */
+static void
+fill_ethernet(void *page)
+{
+	PRM_SET(per_protocol_networking_offload_caps, page, wqe_inline_mode, 2);    /* [D] */
+	PRM_SET(per_protocol_networking_offload_caps, page, rss_ind_tbl_cap,        /* [D] */
+		LOG_MAX_RQT_SIZE);
+}
+
+/* What a flow group can match: what flow.c finds in a frame. */
+static void
+fill_flow_fields(void *fields)
+{
+	PRM_SET(flow_table_fields_supported, fields, outer_dmac, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_smac, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ether_type, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ip_version, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_first_prio, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_first_cfi, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_first_vid, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ipv4_ttl, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_sip, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_dip, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_frag, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ip_protocol, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ip_ecn, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_ip_dscp, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_udp_sport, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_udp_dport, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_tcp_sport, 1);
+	PRM_SET(flow_table_fields_supported, fields, outer_tcp_dport, 1);
+}
+
+/* Tables of received frames, that firmware owns; their rules go to one destination. */
+static void
+fill_flow(void *page)
+{
+	void *rx = PRM_ADDR(flow_table_nic_cap, page, flow_table_properties_nic_receive);
+
+	PRM_SET(flow_table_prop_layout, rx, ft_support, 1);
+	PRM_SET(flow_table_prop_layout, rx, log_max_ft_size, EMU_LOG_FLOW_TABLE_SIZE);
+	PRM_SET(flow_table_prop_layout, rx, max_ft_level, EMU_FLOW_LEVELS);
+	PRM_SET(flow_table_prop_layout, rx, log_max_ft_num, LOG_MAX_FLOW);
+	PRM_SET(flow_table_prop_layout, rx, log_max_destination, 0);
+	PRM_SET(flow_table_prop_layout, rx, log_max_flow, LOG_MAX_FLOW);
+	fill_flow_fields(PRM_ADDR(flow_table_prop_layout, rx, ft_field_support));
+	fill_flow_fields(PRM_ADDR(flow_table_prop_layout, rx, ft_field_bitmask_support));
 }
 
 /* ---- caps=: names with + or -, joined by ':' ---- */
@@ -231,12 +284,21 @@ query_hca_cap(struct emu_dev *dev, struct emu_cmd *c)
 	case MLX5_HCA_CAP_GENERAL:
 		memcpy(page, dev->caps.general, sizeof(dev->caps.general));
 		return MLX5_CMD_STAT_OK;
+	case MLX5_HCA_CAP_ETHERNET_OFFLOADS:
+		if (PRM_GET(cmd_hca_cap, dev->caps.general, eth_net_offloads) == 0)
+			break;
+		fill_ethernet(page);
+		return MLX5_CMD_STAT_OK;
+	case MLX5_HCA_CAP_NIC_FLOW_TABLE:
+		if (PRM_GET(cmd_hca_cap, dev->caps.general, nic_flow_table) == 0)
+			break;
+		fill_flow(page);
+		return MLX5_CMD_STAT_OK;
 	case MLX5_HCA_CAP_VDPA_EMULATION:
 		memcpy(page, dev->caps.vdpa, sizeof(dev->caps.vdpa));
 		return MLX5_CMD_STAT_OK;
-	default:
-		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_CAP_TYPE);
 	}
+	return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_CAP_TYPE);
 }
 
 const struct emu_cmd_desc emu_cmds_caps[] = {

@@ -201,6 +201,12 @@ unsigned int emu_virtq_tx(struct emu_virtq *vq, unsigned int budget);
 
 /* ---- steering (steer.c) ---- */
 
+/* Flow tables of received frames. */
+enum {
+	EMU_FLOW_LEVELS = 64,
+	EMU_LOG_FLOW_TABLE_SIZE = 24,
+};
+
 /** The queue that a received frame goes to by flow rules, TIR, hash and RQT; NULL: discard. */
 struct emu_virtq *emu_steer_rx(struct emu_dev *dev, const void *frame, uint32_t len);
 

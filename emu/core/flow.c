@@ -34,10 +34,10 @@ enum {
 	SYN_DESTINATION_SHORT,     /* the mailbox ends before the list does */
 	SYN_DESTINATION_TYPE,      /* destination_type: a TIR is offered */
 	SYN_TIR,                   /* no such TIR */
+	SYN_LEVEL,                 /* max_ft_level levels, from 0 on */
 };
 
 enum {
-	LOG_TABLE_SIZE_MAX = 24,
 	MATCH_WORDS = PRM_BYTES(fte_match_set_lyr_2_4) / 8,
 	/* IEEE 802.1Q, RFC 791, RFC 8200. */
 	ETHER_ADDR = 6,
@@ -296,7 +296,9 @@ check_table(struct emu_cmd *c, const void *ctx)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TABLE_KIND);
 	if (PRM_GET(flow_table_context, ctx, table_miss_action) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_MISS);
-	if (PRM_GET(flow_table_context, ctx, log_size) > LOG_TABLE_SIZE_MAX)
+	if (PRM_GET(flow_table_context, ctx, level) >= EMU_FLOW_LEVELS)
+		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_LEVEL);
+	if (PRM_GET(flow_table_context, ctx, log_size) > EMU_LOG_FLOW_TABLE_SIZE)
 		return emu_refuse(c, MLX5_CMD_STAT_LIM_ERR, SYN_TABLE_SIZE);
 	return MLX5_CMD_STAT_OK;
 }

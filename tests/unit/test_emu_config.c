@@ -274,12 +274,18 @@ pairs_that_cannot_be_are_refused_in_one_line(void **state)
 
 /* ---- capabilities, as a driver reads them ---- */
 
-static const uint8_t *
-must_query(struct fixture *fx, unsigned int op_mod)
+static int
+query(struct fixture *fx, unsigned int op_mod)
 {
 	cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
 	PRM_SET(query_hca_cap_in, fx->in, op_mod, op_mod);
-	assert_int_equal(cmd_run(fx, PRM_BYTES(query_hca_cap_in), PRM_BYTES(query_hca_cap_out)), 0);
+	return cmd_run(fx, PRM_BYTES(query_hca_cap_in), PRM_BYTES(query_hca_cap_out));
+}
+
+static const uint8_t *
+must_query(struct fixture *fx, unsigned int op_mod)
+{
+	assert_int_equal(query(fx, op_mod), 0);
 	return PRM_ADDR(query_hca_cap_out, fx->out, capability);
 }
 
@@ -330,18 +336,49 @@ current_capabilities_are_the_maximum(void **state)
 }
 
 static void
+steering_has_a_page(void **state)
+{
+	struct fixture *fx = fixture_new("");
+	const uint8_t *cap = must_query(fx, MLX5_HCA_CAP_NIC_FLOW_TABLE | MLX5_HCA_CAP_OPMOD_CUR);
+	const uint8_t *rx = PRM_ADDR(flow_table_nic_cap, cap, flow_table_properties_nic_receive);
+	const uint8_t *fields = PRM_ADDR(flow_table_prop_layout, rx, ft_field_support);
+
+	(void)state;
+	assert_int_equal(PRM_GET(flow_table_prop_layout, rx, ft_support), 1);
+	assert_int_equal(PRM_GET(flow_table_prop_layout, rx, sw_owner), 0);
+	assert_int_equal(PRM_GET(flow_table_prop_layout, rx, sw_owner_v2), 0);
+	assert_int_equal(PRM_GET(flow_table_prop_layout, rx, max_ft_level), EMU_FLOW_LEVELS);
+	assert_int_equal(PRM_GET(flow_table_fields_supported, fields, outer_udp_dport), 1);
+	cap = must_query(fx, MLX5_HCA_CAP_ETHERNET_OFFLOADS | MLX5_HCA_CAP_OPMOD_CUR);
+	assert_int_equal(PRM_GET(per_protocol_networking_offload_caps, cap, rss_ind_tbl_cap), 11);
+	fixture_free(fx);
+}
+
+static void
 pages_that_the_device_does_not_have_are_refused(void **state)
 {
-	static const unsigned int absent[] = { 0x1 << 1, 0x7 << 1 | 1, 0x20 << 1 | 1, 0xfffe };
+	static const unsigned int absent[] = {
+		0x4 << 1, 0xc << 1 | 1, MLX5_HCA_CAP_DEVICE_MEMORY, 0x20 << 1 | 1, 0xfffe,
+	};
+	static const struct {
+		const char *cap;
+		unsigned int page;
+	} gone[] = {
+		{ "caps=-eth_net_offloads", MLX5_HCA_CAP_ETHERNET_OFFLOADS },
+		{ "caps=-nic_flow_table", MLX5_HCA_CAP_NIC_FLOW_TABLE },
+	};
 	struct fixture *fx = fixture_new("");
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < DIM(absent); i++) {
-		cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
-		PRM_SET(query_hca_cap_in, fx->in, op_mod, absent[i]);
-		assert_int_equal(cmd_run(fx, PRM_BYTES(query_hca_cap_in),
-			PRM_BYTES(query_hca_cap_out)), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	for (i = 0; i < DIM(absent); i++)
+		assert_int_equal(query(fx, absent[i]), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	for (i = 0; i < DIM(gone); i++) {
+		struct fixture *without = fixture_new(gone[i].cap);
+
+		assert_int_equal(query(fx, gone[i].page), MLX5_CMD_STAT_OK);
+		assert_int_equal(query(without, gone[i].page), MLX5_CMD_STAT_BAD_PARAM_ERR);
+		fixture_free(without);
 	}
 	cmd_begin(fx, MLX5_CMD_OP_QUERY_HCA_CAP, 0);
 	PRM_SET(query_hca_cap_in, fx->in, other_function, 1);
@@ -400,6 +437,7 @@ main(void)
 		cmocka_unit_test(pairs_that_cannot_be_are_refused_in_one_line),
 		cmocka_unit_test(capabilities_say_what_the_device_does),
 		cmocka_unit_test(current_capabilities_are_the_maximum),
+		cmocka_unit_test(steering_has_a_page),
 		cmocka_unit_test(pages_that_the_device_does_not_have_are_refused),
 		cmocka_unit_test(caps_adds_and_removes_in_either_page),
 		cmocka_unit_test(device_with_bad_caps_is_not_created),
