@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 
 import harness
 import vhost_user
@@ -72,6 +73,60 @@ class Killed(harness.Case):
             child.join()
             self.assertEqual(child.exitcode, -signal.SIGKILL)
         self.each_message(leave)
+
+
+class Second(harness.Case):
+    """A second connection on the socket of a device that serves one."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = harness.Daemon(self)
+        self.first = self.frontend()
+        self.first.start()
+        self.first.fill()
+
+    def frontend(self):
+        return vhost_user.Frontend(self.daemon.socket(), pairs=2, mem_bytes=8 << 20, ring_size=64)
+
+    def works(self, front, first=0):
+        for pair in range(2):
+            self.assertEqual(vhost_user.ping_pong(front, 40, pair, first), (0, 0))
+
+    def test_does_not_touch_the_first(self):
+        for number in range(3):
+            second = self.frontend()
+            second.start()
+            second.enable(0, False)
+            self.works(self.first, 100 * number)
+            second.stop()
+            self.works(self.first, 100 * number + 40)
+            second.close()
+            self.first.stop()
+            self.first.restart()
+            self.first.fill()
+        self.works(self.first)
+        self.first.close()
+        self.assert_clean(self.daemon.stop())
+
+    def test_takes_over(self):
+        """What it said while it was refused counts when the first has gone."""
+        second = self.frontend()
+        second.start()
+        self.works(self.first)
+        self.first.close()
+        deadline = time.monotonic() + 10
+        while True:
+            second.get_u64(vhost_user.GET_FEATURES)
+            second.fill()
+            second.send([vhost_user.frame(0)])
+            if second.receive(1, timeout=0.2):
+                break
+            self.assertLess(time.monotonic(), deadline, 'the second is not served')
+        time.sleep(0.1)
+        second.receive(100, timeout=0.2)
+        self.works(second, 100)
+        second.close()
+        self.assert_clean(self.daemon.stop())
 
 
 class Hostile(harness.Case):

@@ -175,12 +175,21 @@ stop_all(struct mlx5p_dev *dev)
 	mlx5p_dirty_close(&dev->hw, &dev->dirty);
 }
 
-int
-mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
+/* Does the device serve connection @vid, or nobody? With the lock held. */
+static bool
+is_for(const struct mlx5p_dev *dev, int vid)
+{
+	return !vhost_iotlb_user_attached(&dev->user) || dev->user.vid == vid;
+}
+
+/* With the lock held. */
+static int
+conf(struct mlx5p_dev *dev, int vid)
 {
 	int ret;
 
-	pthread_mutex_lock(&dev->lock);
+	if (!is_for(dev, vid))
+		return -EBUSY;
 	if (dev->configured)
 		stop_all(dev);
 	ret = configure(dev, vid);
@@ -191,6 +200,16 @@ mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 	mlx5p_queues_drop_stale(dev->queues, mlx5p_aspace_mkey(dev->aspace));
 	mlx5p_aspace_reap(dev->aspace);
 	dev->configured = ret == 0;
+	return ret;
+}
+
+int
+mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
+{
+	int ret;
+
+	pthread_mutex_lock(&dev->lock);
+	ret = conf(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
 	if (ret < 0)
 		MLX5P_LOG(ERR, dev->name, "cannot configure the device for its front-end: %s",
@@ -212,29 +231,33 @@ close_device(struct mlx5p_dev *dev)
 }
 
 void
-mlx5p_dev_close(struct mlx5p_dev *dev)
+mlx5p_dev_close(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	close_device(dev);
+	if (is_for(dev, vid))
+		close_device(dev);
 	pthread_mutex_unlock(&dev->lock);
 }
 
 void
-mlx5p_dev_cleanup(struct mlx5p_dev *dev)
+mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (dev->configured)
-		close_device(dev);
-	vhost_iotlb_user_detach(&dev->user);
-	mlx5p_notifier_forget(dev->notifier);
-	mlx5p_queues_want_none(dev->queues);
-	if (mlx5p_queues_prepare(dev->queues) < 0)
-		MLX5P_LOG(WARNING, dev->name, "queues of the next front-end are not made ahead of it");
+	if (is_for(dev, vid)) {
+		if (dev->configured)
+			close_device(dev);
+		vhost_iotlb_user_detach(&dev->user);
+		mlx5p_notifier_forget(dev->notifier);
+		if (mlx5p_queues_prepare(dev->queues) < 0)
+			MLX5P_LOG(WARNING, dev->name,
+				"queues of the next front-end are not made ahead of it");
+	}
+	mlx5p_queues_want_none(dev->queues, vid);
 	pthread_mutex_unlock(&dev->lock);
 }
 
 int
-mlx5p_dev_want_queue(struct mlx5p_dev *dev, int queue, bool on)
+mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on)
 {
 	int ret;
 
@@ -244,7 +267,7 @@ mlx5p_dev_want_queue(struct mlx5p_dev *dev, int queue, bool on)
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&dev->lock);
-	ret = mlx5p_queues_want(dev->queues, queue, on, dev->configured);
+	ret = mlx5p_queues_want(dev->queues, vid, queue, on, dev->configured && is_for(dev, vid));
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
@@ -280,7 +303,7 @@ mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid)
 	int ret = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	if (dev->configured)
+	if (dev->configured && is_for(dev, vid))
 		ret = follow_log(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;

@@ -44,19 +44,21 @@ const struct mlx5p_hw *mlx5p_dev_hw(const struct mlx5p_dev *dev);
 /** How many virtqueues it has. Constant: no lock. */
 uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 
-/* ---- a connection; all return 0 or a negative errno, logged ---- */
+/* ---- connection @vid; all return 0 or a negative errno, logged. A socket takes several connections, a
+ * device serves one: the others are refused until it is gone, and what they do meanwhile does not touch
+ * it. ---- */
 
-/** Take its memory and start the queues that it wants. */
+/** Take its memory and start the queues that it wants. -EBUSY: another one is served. */
 int mlx5p_dev_conf(struct mlx5p_dev *dev, int vid);
 
 /** Stop all queues: a virtio reset. */
-void mlx5p_dev_close(struct mlx5p_dev *dev);
+void mlx5p_dev_close(struct mlx5p_dev *dev, int vid);
 
 /** It is gone. */
-void mlx5p_dev_cleanup(struct mlx5p_dev *dev);
+void mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid);
 
 /** It wants a queue to run, or no more. */
-int mlx5p_dev_want_queue(struct mlx5p_dev *dev, int queue, bool on);
+int mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on);
 
 /** Its features or its dirty log changed: a running device follows VHOST_F_LOG_ALL. */
 int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);

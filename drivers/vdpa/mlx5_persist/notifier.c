@@ -99,7 +99,10 @@ offer(struct mlx5p_notifier *n, uint16_t queue)
 		"the front-end refused its host notifier");
 	/* What it is able to do was negotiated for the connection; what it refuses once it may take
 	 * for another queue. */
-	n->useless = ret == -ENOTSUP;
+	if (ret == -ENOTSUP) {
+		n->useless = true;
+		forget_wanted(n);
+	}
 }
 
 static void *
@@ -111,8 +114,6 @@ notifier_loop(void *arg)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	pthread_mutex_lock(&n->lock);
 	while (!n->leave) {
-		if (n->vid == NOBODY || n->useless)
-			forget_wanted(n);
 		if (n->nwanted == 0)
 			pthread_cond_wait(&n->wake, &n->lock);
 		else
@@ -191,6 +192,7 @@ mlx5p_notifier_end(struct mlx5p_notifier *n)
 
 	pthread_mutex_lock(&n->lock);
 	n->vid = NOBODY;
+	forget_wanted(n);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += ANSWER_MS * 1000000;
 	if (until.tv_nsec >= 1000000000) {

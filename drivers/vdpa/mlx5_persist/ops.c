@@ -55,7 +55,7 @@ op_dev_close(int vid)
 
 	if (dev == NULL)
 		return -ENODEV;
-	mlx5p_dev_close(dev);
+	mlx5p_dev_close(dev, vid);
 	return 0;
 }
 
@@ -66,7 +66,7 @@ op_dev_cleanup(int vid)
 
 	if (dev == NULL)
 		return -ENODEV;
-	mlx5p_dev_cleanup(dev);
+	mlx5p_dev_cleanup(dev, vid);
 	return 0;
 }
 
@@ -75,7 +75,7 @@ op_set_vring_state(int vid, int vring, int state)
 {
 	struct mlx5p_dev *dev = dev_of_vid(vid);
 
-	return dev != NULL ? mlx5p_dev_want_queue(dev, vring, state != 0) : -ENODEV;
+	return dev != NULL ? mlx5p_dev_want_queue(dev, vid, vring, state != 0) : -ENODEV;
 }
 
 /* The vhost library has handled a message. All that is public of one is that it begins with its number. */

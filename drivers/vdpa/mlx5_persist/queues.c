@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <mlx5_prm.h>
 #include <rte_common.h>
@@ -15,12 +14,20 @@
 #include "queues.h"
 #include "steer.h"
 
+enum { NOBODY = -1, CONNECTIONS = 2 };
+
+/* The queues that a connection wants to run. */
+struct wants {
+	int vid;                   /* NOBODY: free */
+	bool queue[MLX5P_MAX_QUEUES];
+};
+
 struct mlx5p_queues {
 	struct mlx5p_virtq_env env;
 	struct mlx5p_steer *steer;
 	struct mlx5p_virtq *virtqs;
-	bool *wanted;              /* by the front-end */
 	uint32_t n;
+	struct wants wants[CONNECTIONS];
 	uint32_t ahead;            /* the first so many are made ready before a front-end comes... */
 	uint16_t ahead_size;       /* ...for rings of this size */
 	atomic_uint top;           /* queues from here on never had an event queue */
@@ -74,7 +81,7 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 {
 	const struct mlx5p_caps *caps = &hw->caps;
 	struct mlx5p_queues *q = calloc(1, sizeof(*q));
-	uint32_t n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
+	uint32_t i, n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
 
 	if (q == NULL)
 		return -ENOMEM;
@@ -91,9 +98,11 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 	q->ahead = RTE_MIN(2 * args->queues, n);
 	q->ahead_size = args->queue_size;
 	q->steer = mlx5p_steer_create(hw);
+	q->conn.vid = NOBODY;
+	for (i = 0; i < CONNECTIONS; i++)
+		q->wants[i].vid = NOBODY;
 	q->virtqs = calloc(n, sizeof(*q->virtqs));
-	q->wanted = calloc(n, sizeof(*q->wanted));
-	if (q->steer == NULL || q->virtqs == NULL || q->wanted == NULL) {
+	if (q->steer == NULL || q->virtqs == NULL) {
 		mlx5p_queues_destroy(q);
 		return -ENOMEM;
 	}
@@ -114,7 +123,6 @@ mlx5p_queues_destroy(struct mlx5p_queues *q)
 		mlx5p_virtq_free(&q->virtqs[i]);
 	mlx5p_steer_destroy(q->steer);
 	free(q->virtqs);
-	free(q->wanted);
 	free(q);
 }
 
@@ -184,6 +192,46 @@ mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey)
 	}
 }
 
+/* ---- what a front-end wants ---- */
+
+static struct wants *
+find_wants(struct mlx5p_queues *q, int vid)
+{
+	uint32_t i;
+
+	for (i = 0; i < CONNECTIONS; i++) {
+		if (q->wants[i].vid == vid)
+			return &q->wants[i];
+	}
+	return NULL;
+}
+
+/* What @vid wants. A new one takes a free place, or that of one that is not served. */
+static struct wants *
+wants_of(struct mlx5p_queues *q, int vid)
+{
+	struct wants *wants = find_wants(q, vid);
+
+	if (wants != NULL)
+		return wants;
+	wants = find_wants(q, NOBODY);
+	if (wants == NULL)
+		wants = &q->wants[q->wants[0].vid == q->conn.vid ? 1 : 0];
+	*wants = (struct wants) { .vid = vid };
+	return wants;
+}
+
+void
+mlx5p_queues_want_none(struct mlx5p_queues *q, int vid)
+{
+	struct wants *wants = find_wants(q, vid);
+
+	if (wants != NULL)
+		wants->vid = NOBODY;
+	if (q->conn.vid == vid)
+		q->conn.vid = NOBODY;
+}
+
 /* ---- start and stop ---- */
 
 static int
@@ -218,11 +266,12 @@ stop_queue(struct mlx5p_queues *q, uint16_t queue)
 static int
 start_wanted(struct mlx5p_queues *q, bool receive)
 {
+	const struct wants *wants = wants_of(q, q->conn.vid);
 	uint32_t i;
 	int ret = 0;
 
 	for (i = 0; i < q->n && ret == 0; i++) {
-		if (is_receive(i) == receive && q->wanted[i])
+		if (is_receive(i) == receive && wants->queue[i])
 			ret = start_queue(q, i);
 	}
 	return ret;
@@ -277,16 +326,10 @@ switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 }
 
 int
-mlx5p_queues_want(struct mlx5p_queues *q, uint16_t queue, bool on, bool now)
+mlx5p_queues_want(struct mlx5p_queues *q, int vid, uint16_t queue, bool on, bool now)
 {
-	q->wanted[queue] = on;
+	wants_of(q, vid)->queue[queue] = on;
 	return now ? switch_queue(q, queue, on) : 0;
-}
-
-void
-mlx5p_queues_want_none(struct mlx5p_queues *q)
-{
-	memset(q->wanted, 0, q->n * sizeof(*q->wanted));
 }
 
 /* ---- while they run ---- */

@@ -2,7 +2,7 @@
 /*
  * The virtqueues of a device.
  *
- * Owns: all of them, which the front-end wants to run, the order in which they start and stop, and the
+ * Owns: all of them, which of them a front-end wants to run, the order in which they start and stop, and the
  * steering of packets to receive queues that run.
  *
  * Receive queues start first and stop last, so that nothing that a transmit queue sends meets one that
@@ -63,12 +63,13 @@ void mlx5p_queues_drop(struct mlx5p_queues *queues);
 /** Destroy stopped objects that still know another memory key than @p mkey. */
 void mlx5p_queues_drop_stale(struct mlx5p_queues *queues, uint32_t mkey);
 
-/** The front-end wants a queue to run, or no more; @p now: do it. Packets go elsewhere before a receive
- * queue stops. @return 0 or a negative errno, logged. */
-int mlx5p_queues_want(struct mlx5p_queues *queues, uint16_t queue, bool on, bool now);
+/** Connection @p vid wants a queue to run, or no more; @p now: do it. Packets go elsewhere before a receive
+ * queue stops. Remembers that of two connections, because the next one may begin before the end of the
+ * last is noticed. @return 0 or a negative errno, logged. */
+int mlx5p_queues_want(struct mlx5p_queues *queues, int vid, uint16_t queue, bool on, bool now);
 
-/** The front-end is gone: it wants nothing. */
-void mlx5p_queues_want_none(struct mlx5p_queues *queues);
+/** Connection @p vid is gone: it wants nothing. */
+void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
 
 /** The card said that a queue is in error. */
 void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);
