@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 
 # Messages.
@@ -20,6 +21,7 @@ SET_FEATURES = 2
 SET_OWNER = 3
 RESET_OWNER = 4
 SET_MEM_TABLE = 5
+SET_LOG_BASE = 6
 SET_VRING_NUM = 8
 SET_VRING_ADDR = 9
 SET_VRING_BASE = 10
@@ -30,24 +32,38 @@ GET_PROTOCOL_FEATURES = 15
 SET_PROTOCOL_FEATURES = 16
 GET_QUEUE_NUM = 17
 SET_VRING_ENABLE = 18
+NET_SET_MTU = 20
+SET_BACKEND_REQ_FD = 21
 SET_STATUS = 39
 GET_STATUS = 40
+
+# Messages of the back-end.
+BACKEND_VRING_HOST_NOTIFIER = 3
 
 VERSION = 0x1
 REPLY = 0x4
 NEED_REPLY = 0x8
 
 PROTOCOL_F_MQ = 1 << 0
+PROTOCOL_F_LOG_SHMFD = 1 << 1
 PROTOCOL_F_REPLY_ACK = 1 << 3
+PROTOCOL_F_NET_MTU = 1 << 4
+PROTOCOL_F_BACKEND_REQ = 1 << 5
+PROTOCOL_F_BACKEND_SEND_FD = 1 << 10
+PROTOCOL_F_HOST_NOTIFIER = 1 << 11
 PROTOCOL_F_STATUS = 1 << 16
 
 F_CSUM = 1 << 0
 F_GUEST_CSUM = 1 << 1
+F_MTU = 1 << 3
 F_HOST_TSO4 = 1 << 11
 F_HOST_TSO6 = 1 << 12
+F_GUEST_ANNOUNCE = 1 << 21
+F_MQ = 1 << 22
+F_LOG_ALL = 1 << 26
 F_PROTOCOL_FEATURES = 1 << 30
 F_VERSION_1 = 1 << 32
-F_MQ = 1 << 22
+F_RING_PACKED = 1 << 34
 
 STATUS_ACKNOWLEDGE = 1
 STATUS_DRIVER = 2
@@ -83,6 +99,7 @@ class Ring:
         self.end = self.buffers + BUFFER_LEN * size
         self.kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.doorbell = None
         self.next_avail = 0
         self.next_used = 0
         self.free = list(range(size))
@@ -105,7 +122,11 @@ class Ring:
         struct.pack_into('<H', self.mem, self.avail + 2, self.next_avail)
 
     def ring_doorbell(self):
-        os.eventfd_write(self.kick, 1)
+        """At the card itself, where the back-end gave us its doorbell page."""
+        if self.doorbell is not None:
+            struct.pack_into('<H', self.doorbell, 0, self.index)
+        else:
+            os.eventfd_write(self.kick, 1)
 
     def pop(self):
         """The next used (descriptor, length), or None."""
@@ -121,12 +142,64 @@ class Ring:
         os.close(self.call)
 
 
+class Notifiers:
+    """The channel on which a back-end offers doorbell pages, and a thread that answers there:
+    0 takes what is offered, 1 refuses it, None says nothing."""
+
+    PROTOCOL_FEATURES = PROTOCOL_F_BACKEND_REQ | PROTOCOL_F_BACKEND_SEND_FD | PROTOCOL_F_HOST_NOTIFIER
+
+    def __init__(self, answer=0):
+        self.answer = answer
+        self.offers = []           # queue indices, in the order in which they came
+        self.sock = self.thread = None
+
+    def open(self, rings):
+        """Returns the end for the back-end, to be closed once it is sent."""
+        self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.thread = threading.Thread(target=self._serve, args=(self.sock, rings), daemon=True)
+        self.thread.start()
+        return theirs
+
+    def close(self):
+        if self.sock is not None:
+            self.sock.shutdown(socket.SHUT_RDWR)
+            self.thread.join()
+            self.sock.close()
+            self.sock = None
+
+    def _serve(self, sock, rings):
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(sock, 12 + 24, 1)
+            except OSError:
+                return
+            if len(data) < 12:
+                return
+            request, _, size = struct.unpack_from('<III', data)
+            if request == BACKEND_VRING_HOST_NOTIFIER and size == 24:
+                self._offer(rings, *struct.unpack_from('<QQQ', data, 12), fds)
+            if self.answer is not None:
+                reply = struct.pack('<IIIQ', request, VERSION | REPLY, 8, self.answer)
+                sock.sendall(reply)
+
+    def _offer(self, rings, index, size, offset, fds):
+        if not fds:
+            rings[index & 0xff].doorbell = None
+            return
+        if self.answer == 0:
+            rings[index & 0xff].doorbell = mmap.mmap(fds[0], size, offset=offset)
+        os.close(fds[0])
+        self.offers.append(index)
+
+
 class Frontend:
     """A vhost-user connection and the guest's memory behind it."""
 
-    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0, features=0):
+    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0, features=0,
+                 notifiers=None):
         self.path, self.pairs, self.timeout = path, pairs, timeout
         self.more_features = features
+        self.notifiers = notifiers
         self.mem_bytes = mem_bytes
         self.sock = None
         self.fd = os.memfd_create('guest', os.MFD_CLOEXEC)
@@ -240,6 +313,8 @@ class Frontend:
                  ('SET_PROTOCOL_FEATURES', self._set_protocol_features),
                  ('GET_QUEUE_NUM', self._get_queue_num),
                  ('SET_OWNER', lambda: self.command(SET_OWNER))]
+        if self.notifiers:
+            steps.append(('SET_BACKEND_REQ_FD', self._set_backend_req_fd))
         steps += self.restart_steps()
         return steps
 
@@ -283,11 +358,21 @@ class Frontend:
 
     def _get_protocol_features(self):
         offered = self.get_u64(GET_PROTOCOL_FEATURES)
-        self.protocol_wanted = offered & (PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_STATUS)
+        wanted = PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_STATUS
+        if self.notifiers:
+            wanted |= Notifiers.PROTOCOL_FEATURES
+        if self.more_features & F_LOG_ALL:
+            wanted |= PROTOCOL_F_LOG_SHMFD
+        self.protocol_wanted = offered & wanted
 
     def _set_protocol_features(self):
         self.command(SET_PROTOCOL_FEATURES, struct.pack('<Q', self.protocol_wanted))
         self.protocol_features = self.protocol_wanted
+
+    def _set_backend_req_fd(self):
+        theirs = self.notifiers.open(self.rings)
+        self.command(SET_BACKEND_REQ_FD, b'', [theirs.fileno()])
+        theirs.close()
 
     def _get_queue_num(self):
         if self.protocol_features & PROTOCOL_F_MQ and self.get_u64(GET_QUEUE_NUM) < self.pairs:
@@ -316,7 +401,9 @@ class Frontend:
         self._sync()
 
     def get_vring_base(self, index):
-        """Stop a ring; returns the index at which it stands."""
+        """Stop a ring; returns the index at which it stands. The guest loses its doorbell first, as it
+        does in QEMU."""
+        self.rings[index].doorbell = None
         return struct.unpack('<II', self.request(GET_VRING_BASE, struct.pack('<II', index, 0)))[1]
 
     def start(self):
