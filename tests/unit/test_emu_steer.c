@@ -621,6 +621,7 @@ a_flow_table_is_refused_for_what_it_can_not_be(void **state)
 		CHANGE(t, flow_table_context, reformat_en, 1, BAD_PARAM_ERR),
 		CHANGE(t, flow_table_context, table_miss_action, 1, BAD_PARAM_ERR),
 		CHANGE(t, flow_table_context, log_size, 25, LIM_ERR),
+		CHANGE(t, flow_table_context, level, 64, BAD_PARAM_ERR),
 	};
 	uint8_t in[PRM_BYTES(create_flow_table_in)] = {0};
 
