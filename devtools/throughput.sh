@@ -18,15 +18,13 @@ BDF=0000:e1:00.2
 GUEST_CORE=1			# the guest's; its main lcore and the peer use the other one
 OTHER_CORE=0
 SOCKET_TIMEOUT=20		# seconds until testpmd must have opened its socket
-LEAST=0.5			# of net_vhost's speed
 
 usage() {
 	cat <<-EOT
 	Usage: devtools/throughput.sh [--build DIR] [--seconds N] [--queues N]
 	                              [--rings split|packed]
 	Prints millions of packets a second through the emulated device and through DPDK's net_vhost,
-	with split and packed rings or only one of them. Exit status 1 if the device is slower than
-	$LEAST of net_vhost.
+	with split and packed rings or only one of them, and their ratio.
 	EOT
 }
 
@@ -118,7 +116,6 @@ run_vhost() {
 	stop_peer
 }
 
-STATUS=0
 echo "Packets that come back, millions a second, $QUEUES queue pair(s), packets of 64 bytes:"
 printf '%-8s %12s %12s %8s\n' rings emulated net_vhost ratio
 for rings in $RINGS; do
@@ -130,6 +127,4 @@ for rings in $RINGS; do
 	vhost=$(mpps)
 	printf '%-8s %12s %12s %8s\n' "$rings" "$emulated" "$vhost" \
 		"$(python3 -c "print('%.2f' % ($emulated / $vhost))")"
-	python3 -c "import sys; sys.exit($emulated < $LEAST * $vhost)" || STATUS=1
 done
-exit "$STATUS"
