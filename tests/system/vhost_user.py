@@ -392,9 +392,10 @@ class Frontend:
         self.command(SET_MEM_TABLE, struct.pack('<II', len(fds), 0) + regions, fds)
 
     def _set_vring_addr(self, ring):
+        logged = bool(self.features & F_LOG_ALL)
         self.command(SET_VRING_ADDR, struct.pack(
-            '<IIQQQQ', ring.index, 0, self.hva + ring.desc, self.hva + ring.used,
-            self.hva + ring.avail, 0))
+            '<IIQQQQ', ring.index, int(logged), self.hva + ring.desc, self.hva + ring.used,
+            self.hva + ring.avail, GPA + ring.used if logged else 0))
 
     def enable(self, index, on):
         self.command(SET_VRING_ENABLE, struct.pack('<II', index, int(on)))
@@ -450,6 +451,21 @@ class Frontend:
     def _sync(self):
         """Some messages are acted on behind their acknowledgement: one with an answer waits."""
         self.get_u64(GET_FEATURES)
+
+    # ---- dirty logging ----
+
+    def set_log(self, log):
+        """Share a log. The back-end answers when it has it."""
+        self.request(SET_LOG_BASE, struct.pack('<QQ', log.size, log.offset), [log.fd])
+
+    def logging(self, on):
+        """Switch logging on or off, as QEMU does it on a running device: features, then the addresses
+        of all rings with or without that of their used ring's log."""
+        self.features = self.features | F_LOG_ALL if on else self.features & ~F_LOG_ALL
+        self.set_u64(SET_FEATURES, self.features)
+        for ring in self.rings:
+            self._set_vring_addr(ring)
+        self._sync()
 
     # ---- the guest ----
 
@@ -516,6 +532,32 @@ class Frontend:
         calls = [ring.call for ring in self.rings[0::2]]
         for call in select.select(calls, [], [], seconds)[0]:
             os.eventfd_read(call)
+
+
+class DirtyLog:
+    """A log that the back-end marks pages in, for guest memory of @mem_bytes."""
+
+    def __init__(self, mem_bytes, offset=0):
+        self.offset = offset
+        self.size = (GPA + mem_bytes) // PAGE // 8
+        self.fd = os.memfd_create('log', os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, offset + self.size)
+        self.mem = mmap.mmap(self.fd, offset + self.size)
+
+    def take(self):
+        """Offsets in guest memory of the pages that are marked, which are so no more."""
+        first = GPA // PAGE // 8
+        start = self.offset + first
+        bits = bytes(self.mem[start:self.offset + self.size])
+        if any(self.mem[self.offset:start]):
+            raise FrontendError('pages outside of memory are marked')
+        self.mem[start:self.offset + self.size] = bytes(len(bits))
+        return {(8 * i + bit) * PAGE for i, byte in enumerate(bits) if byte
+                for bit in range(8) if byte >> bit & 1}
+
+    def close(self):
+        self.mem.close()
+        os.close(self.fd)
 
 
 def listen(path):

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <mlx5_prm.h>
 #include <rte_common.h>
@@ -27,6 +29,19 @@ wrap(const struct mlx5p_hw *hw, uint64_t addr, uint64_t len, struct mlx5p_dirty 
 		klm[n++] = (struct mlx5p_klm) { addr + at, bytes, dirty->region.mkey };
 	}
 	return mlx5p_devx_create_klm(hw, addr, len, klm, n, &dirty->mkey);
+}
+
+bool
+mlx5p_dirty_reachable(int vid)
+{
+	uint64_t features = 0, addr = 0, len = 0, page = sysconf(_SC_PAGESIZE), start;
+
+	if (rte_vhost_get_negotiated_features(vid, &features) < 0 || !RTE_VHOST_NEED_LOG(features) ||
+			rte_vhost_get_log_base(vid, &addr, &len) < 0 || addr == 0 || len == 0)
+		return false;
+	/* It writes nothing back and fails where there is no mapping. */
+	start = RTE_ALIGN_FLOOR(addr, page);
+	return msync((void *)(uintptr_t)start, addr + len - start, MS_ASYNC) == 0;
 }
 
 int

@@ -11,6 +11,8 @@
 #ifndef MLX5P_DIRTY_H
 #define MLX5P_DIRTY_H
 
+#include <stdbool.h>
+
 #include "devx.h"
 #include "region.h"
 
@@ -19,6 +21,10 @@ struct mlx5p_dirty {
 	struct mlx5p_obj mkey;     /* indirect, over the region: what NVIDIA's driver gives queues, too */
 	struct mlx5p_bitmap bitmap; /* bitmap.mkey is 0 when there is no log */
 };
+
+/** Does connection @p vid have its writes logged, and can this process write to the log? Releases of the
+ * vhost library after 22.11.0 forget the offset of a log within its file: they map too little of it. */
+bool mlx5p_dirty_reachable(int vid);
 
 /** Register the log of connection @p vid. @return 0; -ENODEV: it has none; or a negative errno, logged;
  * then nothing is left. */

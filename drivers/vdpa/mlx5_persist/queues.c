@@ -8,6 +8,7 @@
 #include <rte_vhost.h>
 
 #include "args.h"
+#include "dirty.h"
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
@@ -259,7 +260,8 @@ stop_queue(struct mlx5p_queues *q, uint16_t queue)
 		return;
 	if (mlx5p_virtq_stop(vq, &index) == 0)
 		rte_vhost_set_vring_base(q->conn.vid, queue, index, index);
-	mlx5p_ring_log(q->conn.vid, &vq->ring);
+	if (mlx5p_dirty_reachable(q->conn.vid))
+		mlx5p_ring_log(q->conn.vid, &vq->ring);
 }
 
 /* Start the queues of one direction that the front-end wants. */
