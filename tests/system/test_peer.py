@@ -163,6 +163,32 @@ class Resets(PeerCase):
         self.assert_clean(result)
 
 
+class Limits(PeerCase):
+    """What the driver itself can't do, as of DPDK 22.11 to 25.11: it does not come back, and that is
+    said. One that can is as welcome."""
+
+    def try_bench(self, name, *flags):
+        out = self.dir / 'bench.json'
+        command = [harness.TEST_VDPA, *eal(), *peer(), '--', '--bench', name, '--json', out, *flags,
+                   '--mem', '64M', '--iterations', '2']
+        result = self.run_emu(command)
+        data = harness.json.loads(out.read_text())
+        self.assert_status(result, 1 if data['failed'] else 0)
+        if data['failed']:
+            self.assertRegex(data['failed'], 'no traffic')
+        for key in ('lost', 'duplicated'):
+            self.assertEqual(data['packets'][key], 0, data)
+        self.assert_clean(result, faults=False)
+
+    def test_packed_rings(self):
+        """mlx5_vdpa_virtq_sub_objs_prepare() gives the card the addresses of split rings alone."""
+        self.try_bench('reset', '--packed')
+
+    def test_other_memory(self):
+        """mlx5_vdpa_mem_cmp() takes memory for the same that has its guest addresses and sizes."""
+        self.try_bench('replace')
+
+
 class Frontend(vhost_user.Frontend):
     """A front-end that has a backend channel, for host notifiers, and a dirty log."""
 
