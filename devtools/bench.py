@@ -154,6 +154,8 @@ def parse_options(argv):
     add('--add', metavar='NAME=EAL_OPTIONS', type=added, action='append', default=[],
         help='one more column: any vDPA driver by its EAL options; may be repeated')
     add('--emu-device', metavar='SPEC', help="the device, as mlx5-emu-run's --device has it")
+    add('--latency', metavar='PROFILE', default='none',
+        help="what a command is charged, as mlx5-emu-run's --latency has it (%(default)s)")
     add('--attempts', metavar='N', type=number(1), default=ATTEMPTS,
         help='at a cell whose driver does not come back (%(default)s)')
     add('--timeout', metavar='SECONDS', type=number(1),
@@ -240,7 +242,7 @@ class Cell:
     def emulator(self):
         """Options of mlx5-emu-run."""
         spec = self.options.emu_device
-        return ['--device', spec] if spec else []
+        return ['--latency', self.options.latency] + (['--device', spec] if spec else [])
 
     def program(self):
         """Options of dpdk-test-vdpa, of EAL and its own."""
@@ -444,8 +446,9 @@ def document(options, build, columns, outcomes):
     return {
         'version': version(), 'build': build.digest,
         'machine': {'kernel': platform.release(), 'processors': os.cpu_count()},
+        'emu_device': options.emu_device, 'latency': options.latency,
         'mem_bytes': options.mem, 'queue_pairs': options.queues, 'iterations': options.iterations,
-        'emu_device': options.emu_device, 'benches': options.bench, 'gaps_ms': options.gap,
+        'benches': options.bench, 'gaps_ms': options.gap,
         'configurations': [{'name': c.name, 'title': c.title, 'eal': c.eal, 'peer': c.peer}
                            for c in columns],
         'cells': outcomes,

@@ -23,7 +23,7 @@ REASON_CHARS = 52               # of a failure's line; all of it is in the table
 INK, MUTED, GRID, BAD = '#222222', '#666666', '#dddddd', '#b3261e'
 # Key, name, colour, and shape: they differ in both.
 MARKS = (('close_us', 'close', '#2a8c82', 'square'), ('conf_us', 'conf', '#d9822b', 'diamond'),
-         ('blackout_us', 'blackout, without the gap', '#1f4e99', 'circle'))
+         ('blackout_us', 'blackout without the gap, its number at the right', '#1f4e99', 'circle'))
 
 
 class Drawing:
@@ -138,9 +138,7 @@ def render(data):
                    for ms in times_ms(cell).values()])
     drawing = Drawing()
     drawing.text(MARGIN, MARGIN + 12, "What a guest's restart takes", 18, weight='bold')
-    drawing.text(MARGIN, MARGIN + 34,
-                 '%d MiB, %s, medians of %d; numbers: blackout without the gap' %
-                 (data['mem_bytes'] >> 20, bench_table.pairs(data), data['iterations']), 12, MUTED)
+    drawing.text(MARGIN, MARGIN + 34, bench_table.settings(data), 12, MUTED)
     draw_legend(drawing, MARGIN, MARGIN + 58)
     for i, (bench, gap_ms) in enumerate(panels):
         draw_panel(drawing, scale, MARGIN + i % columns * (PANEL + GUTTER),

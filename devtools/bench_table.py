@@ -13,6 +13,10 @@ TIMES = (('blackout_us', 'blackout'), ('close_us', 'close'), ('conf_us', 'conf')
 PHASES = ('close', 'conf', 'background')
 
 
+def plural(count, what):
+    return '%d %s%s' % (count, what, '' if count == 1 else 's')
+
+
 def row_title(bench, gap_ms):
     return '%s, gap %d ms' % (bench, gap_ms)
 
@@ -29,8 +33,14 @@ def net_us(cell, key):
     return value - cell['gap_ms'] * 1000 if key == 'blackout_us' else value
 
 
-def pairs(data):
-    return '%d queue pair%s' % (data['queue_pairs'], 's' if data['queue_pairs'] > 1 else '')
+def settings(data):
+    """What all cells have in common, in a line."""
+    text = '%d MiB of guest memory, %s, medians of %s' % (
+        data['mem_bytes'] // MIB, plural(data['queue_pairs'], 'queue pair'),
+        plural(data['iterations'], 'iteration'))
+    if data['emu_device']:
+        text += ', device ' + data['emu_device']
+    return text + ', commands charged by profile %s' % data['latency']
 
 
 def good(cell):
@@ -168,8 +178,7 @@ def render(data):
                   [len(word) + 2 for word in config['title'].split(' ', 1)])
               for i, config in enumerate(data['configurations'])]
     rule = '-' * (LABEL_WIDTH + sum(widths))
-    text = ['%d MiB of guest memory, %s, medians of %d iterations.' %
-            (data['mem_bytes'] // MIB, pairs(data), data['iterations']),
+    text = [settings(data) + '.',
             'Commands: in close/in conf/in the background. The blackout contains the gap.',
             '"x ours": in times of what ours with persist=reset takes, gaps left out.', '']
     text += header(data, widths) + [rule]
