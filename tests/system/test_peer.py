@@ -18,6 +18,7 @@ import time
 import unittest
 
 import harness
+import test_frontend
 import test_testpmd
 import vhost_user
 
@@ -520,6 +521,15 @@ class Testpmd(test_testpmd.Guest):
 
     def serve(self):
         return Daemon(self)
+
+
+class Killed(PeerCase, test_frontend.Killed):
+    """Front-ends that die at any message."""
+
+    def setUp(self):
+        harness.Case.setUp(self)
+        self.daemon = Daemon(self)
+        self.path = self.daemon.socket()
 
 
 class Soak(PeerCase):
