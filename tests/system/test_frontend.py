@@ -75,6 +75,60 @@ class Killed(harness.Case):
         self.each_message(leave)
 
 
+class Offered(harness.Case):
+    """Features that need nothing of the device, and those that its capabilities decide on."""
+
+    def offers(self, devices=()):
+        daemon = harness.Daemon(self, devices)
+        front = vhost_user.Frontend(daemon.socket())
+        front.connect()
+        features = front.get_u64(vhost_user.GET_FEATURES)
+        protocol = front.get_u64(vhost_user.GET_PROTOCOL_FEATURES)
+        front.close()
+        self.assert_clean(daemon.stop())
+        return features, protocol
+
+    def test_features(self):
+        always = (vhost_user.F_MTU | vhost_user.F_GUEST_ANNOUNCE | vhost_user.F_MQ |
+                  vhost_user.F_LOG_ALL | vhost_user.F_PROTOCOL_FEATURES)
+        features, protocol = self.offers()
+        self.assertEqual(features & always, always)
+        for feature in (vhost_user.F_VERSION_1, vhost_user.F_RING_PACKED, vhost_user.F_CSUM,
+                        vhost_user.F_GUEST_CSUM, vhost_user.F_HOST_TSO4, vhost_user.F_HOST_TSO6):
+            self.assertTrue(features & feature, hex(feature))
+        wanted = (vhost_user.PROTOCOL_F_MQ | vhost_user.PROTOCOL_F_LOG_SHMFD |
+                  vhost_user.PROTOCOL_F_REPLY_ACK | vhost_user.PROTOCOL_F_NET_MTU |
+                  vhost_user.PROTOCOL_F_STATUS | vhost_user.Notifiers.PROTOCOL_FEATURES)
+        self.assertEqual(protocol & wanted, wanted)
+
+    def test_capabilities(self):
+        """Segmentation needs checksums."""
+        for caps, gone in (
+                ('-tso_ipv4', vhost_user.F_HOST_TSO4), ('-tso_ipv6', vhost_user.F_HOST_TSO6),
+                ('-rx_csum', vhost_user.F_GUEST_CSUM),
+                ('-tx_csum', vhost_user.F_CSUM | vhost_user.F_HOST_TSO4 | vhost_user.F_HOST_TSO6)):
+            with self.subTest(caps=caps):
+                features, _ = self.offers(['caps=' + caps])
+                self.assertEqual(features & gone, 0)
+
+    def test_mtu(self):
+        """An emulated device has no network interface of the kernel: it goes without."""
+        daemon = harness.Daemon(self)
+        front = vhost_user.Frontend(daemon.socket(), features=vhost_user.F_MTU)
+        front.connect()
+        for name, step in front.start_steps():
+            if name == 'SET_MEM_TABLE':
+                front.set_u64(vhost_user.NET_SET_MTU, 9000)
+            step()
+        front.get_u64(vhost_user.GET_FEATURES)
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        self.assertNotIn('mlx5_persist:', result.stderr)
+
+
 class Second(harness.Case):
     """A second connection on the socket of a device that serves one."""
 

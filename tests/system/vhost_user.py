@@ -363,6 +363,8 @@ class Frontend:
             wanted |= Notifiers.PROTOCOL_FEATURES
         if self.more_features & F_LOG_ALL:
             wanted |= PROTOCOL_F_LOG_SHMFD
+        if self.more_features & F_MTU:
+            wanted |= PROTOCOL_F_NET_MTU
         self.protocol_wanted = offered & wanted
 
     def _set_protocol_features(self):

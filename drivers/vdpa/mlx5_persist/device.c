@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
+#include "netdev.h"
 #include "notifier.h"
 #include "ops.h"
 #include "queues.h"
@@ -133,6 +135,27 @@ complete_features(uint64_t features)
 	return features;
 }
 
+/* A guest that was promised an MTU may send as much in a frame. If the card does not play along, all that
+ * fits still passes. */
+static void
+follow_mtu(const struct mlx5p_dev *dev, int vid)
+{
+	char ifname[IF_NAMESIZE], sysfs[PATH_MAX];
+	uint16_t mtu;
+	int ret;
+
+	if (rte_vhost_get_mtu(vid, &mtu) < 0 || mtu == 0)
+		return;
+	snprintf(sysfs, sizeof(sysfs), "%s/device", dev->hw.ctx->device->ibdev_path);
+	mlx5p_netdev_find(sysfs, ifname);
+	ret = ifname[0] != '\0' ? mlx5p_netdev_set_mtu(ifname, mtu) : -ENODEV;
+	if (ret == -ENODEV)
+		MLX5P_LOG(INFO, dev->name, "no network interface to set the guest's MTU of %u at", mtu);
+	else if (ret < 0)
+		MLX5P_LOG(WARNING, dev->name, "cannot set the guest's MTU of %u at %s: %s", mtu,
+			ifname, strerror(-ret));
+}
+
 static int
 configure(struct mlx5p_dev *dev, int vid)
 {
@@ -148,6 +171,7 @@ configure(struct mlx5p_dev *dev, int vid)
 	}
 	if (rte_vhost_get_negotiated_features(vid, &features) < 0)
 		return -ENODEV;
+	follow_mtu(dev, vid);
 	ret = vhost_iotlb_user_attach(&dev->user, vid, dev->iotlb, dev->name,
 		dev->args.persist != MLX5P_PERSIST_OFF);
 	if (ret == 0)

@@ -14,6 +14,10 @@
 #include "hw.h"
 #include "mlx5p_log.h"
 
+/* How long to wait for a doorbell page to become free: doubled each time, 6.3 s in all. */
+#define VAR_WAIT_US 100000u
+#define VAR_WAIT_MAX_US 3200000u
+
 /* ---- finding the card ---- */
 
 /* Open a file of the PCI function behind an RDMA device. */
@@ -155,6 +159,23 @@ alloc_pd(struct mlx5p_hw *hw)
 	return 0;
 }
 
+/* The kernel has few of these pages, and a guest of the process before us may have its last one mapped
+ * until its front-end notices that we are another. */
+static struct mlx5dv_var *
+alloc_var(const struct mlx5p_hw *hw)
+{
+	struct mlx5dv_var *var = mlx5dv_alloc_var(hw->ctx, 0);
+	useconds_t wait;
+
+	for (wait = VAR_WAIT_US; var == NULL && errno == ENOSPC && wait <= VAR_WAIT_MAX_US; wait *= 2) {
+		MLX5P_LOG(WARNING, hw->name, "no free doorbell page: trying again in %u ms",
+			(unsigned int)wait / 1000);
+		usleep(wait);
+		var = mlx5dv_alloc_var(hw->ctx, 0);
+	}
+	return var;
+}
+
 /* The UAR page for CQ doorbells, and the page with the word that starts virtqueues. */
 static int
 alloc_doorbells(struct mlx5p_hw *hw)
@@ -167,7 +188,7 @@ alloc_doorbells(struct mlx5p_hw *hw)
 		hw->uar = mlx5dv_devx_alloc_uar(hw->ctx, MLX5DV_UAR_ALLOC_TYPE_BF);
 	if (hw->uar == NULL)
 		return -errno;
-	hw->var = mlx5dv_alloc_var(hw->ctx, 0);
+	hw->var = alloc_var(hw);
 	if (hw->var == NULL)
 		return -errno;
 	hw->var_page = mmap(NULL, hw->var->length, PROT_READ | PROT_WRITE, MAP_SHARED, hw->ctx->cmd_fd,

@@ -146,8 +146,8 @@ op_get_queue_num(struct rte_vdpa_device *vdpa, uint32_t *queue_num)
 	return 0;
 }
 
-/* MTU and GUEST_ANNOUNCE are the front-end's affair, which has the configuration space and the control
- * queue. */
+/* GUEST_ANNOUNCE, like the link's state, is the front-end's affair, which has the configuration space and
+ * the control queue. */
 static int
 op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
 {
