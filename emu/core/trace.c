@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "core.h"
 
@@ -27,6 +28,28 @@ emu_trace_open(const char *path)
 	trace = f;
 	pthread_mutex_unlock(&lock);
 	return 0;
+}
+
+/* What a mailbox has set and no layout names: words by their offset, without the bits that have a
+ * name. */
+static void
+print_rest(FILE *f, const struct prm_layout *layout, const void *p, size_t len)
+{
+	uint8_t *rest = malloc(len);
+	size_t off;
+	uint32_t w;
+
+	if (rest == NULL)
+		return;
+	memcpy(rest, p, len);
+	if (layout != NULL)
+		prm_clear_known(layout, rest, len);
+	for (off = 0; off + sizeof(w) <= len; off += sizeof(w)) {
+		memcpy(&w, rest + off, sizeof(w));
+		if (w != 0)
+			fprintf(f, " ?0x%zx=0x%08x", off, be32toh(w));
+	}
+	free(rest);
 }
 
 static void
@@ -63,6 +86,7 @@ emu_trace_cmd(struct emu_dev *dev, const struct emu_cmd *c, uint8_t status, uint
 	fprintf(f, " uid %u status %s(0x%x) syndrome 0x%x ns %" PRIu64, c->uid,
 		prm_status_name(status), status, status != 0 ? c->syndrome : 0, ns);
 	print_mailbox(f, "in", prm_cmd_layout_in(c->in, c->inlen), c->in, c->inlen);
+	print_rest(f, prm_cmd_layout_in(c->in, c->inlen), c->in, c->inlen);
 	print_mailbox(f, "out", prm_cmd_layout_out(c->in, c->inlen), c->out, c->outlen);
 	fprintf(f, "\ninput %zu bytes\n", c->inlen);
 	prm_hexdump(f, c->in, c->inlen);

@@ -141,6 +141,9 @@ const struct prm_layout *prm_cmd_layout_out(const void *in, size_t inlen);
 /** Print the non-zero fields of @p p as " name=0x..", nested names joined by '.', on one line. */
 void prm_print(FILE *out, const struct prm_layout *layout, const void *p, size_t len);
 
+/** Zero the bits that the layout has names for: what is left of @p p has none. */
+void prm_clear_known(const struct prm_layout *layout, void *p, size_t len);
+
 /** Hex dump in the format that Linux's mlx5_core uses for command mailboxes: 16 bytes a line as
  * four 32-bit words, preceded by the offset. */
 void prm_hexdump(FILE *out, const void *p, size_t len);

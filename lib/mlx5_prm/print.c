@@ -134,6 +134,32 @@ prm_print(FILE *out, const struct prm_layout *layout, const void *p, size_t len)
 }
 
 void
+prm_clear_known(const struct prm_layout *layout, void *p, size_t len)
+{
+	const struct prm_field *f;
+	uint32_t i, k, n;
+
+	len -= len % sizeof(uint32_t);
+	for (i = 0; i < layout->nfields; i++) {
+		f = &layout->fields[i];
+		if (f->sub != NULL && f->count == 1) {
+			if (f->off / 8 < len)
+				prm_clear_known(f->sub, (uint8_t *)p + f->off / 8,
+					len - f->off / 8);
+			continue;
+		}
+		n = field_count(f, len);
+		for (k = 0; k < n; k++) {
+			if (f->sub != NULL)
+				prm_clear_known(f->sub, (uint8_t *)p + (f->off + k * f->width) / 8,
+					f->width / 8);
+			else
+				prm_set(p, f->off + k * f->width, f->width, 0);
+		}
+	}
+}
+
+void
 prm_hexdump(FILE *out, const void *p, size_t len)
 {
 	size_t off, i, n;

@@ -529,6 +529,14 @@ trace_has_a_line_and_two_dumps_a_command(void **state)
 	assert_non_null(strstr(line, " out: status=0x5 syndrome=0x8010002\n"));
 	/* A mark is a line of its own, before what follows it. */
 	assert_non_null(strstr(text, "\n# phase close\nmlx5_0 DEALLOC_PD"));
+	/* What no layout names is shown where it stands. */
+	cmd_begin(fx, MLX5_CMD_OP_ALLOC_PD, 0);
+	PRM_SET(general_obj_in_cmd_hdr, fx->in, obj_id, 0x1234);
+	fx->in[PRM_BYTES(alloc_pd_in) + 3] = 7;
+	assert_int_equal(cmd_run(fx, PRM_BYTES(alloc_pd_in) + 6, PRM_BYTES(alloc_pd_out)), 0);
+	len = read(fd, text, sizeof(text) - 1);
+	text[len] = '\0';
+	assert_non_null(strstr(text, " in: opcode=0x800 ?0x8=0x00001234 ?0x10=0x00000007 out: pd="));
 	close(fd);
 	unlink(path);
 }
