@@ -128,6 +128,12 @@ class Offloads(harness.Case):
         self.refuse(front)
         self.finish(front, 4)
 
+    def test_segments_without_checksums_negotiated(self):
+        """A guest that negotiates segmentation alone breaks the rules, and gets good frames."""
+        front = self.start(vhost_user.F_HOST_TSO4 | vhost_user.F_HOST_TSO6)
+        self.exchange(front, 0)
+        self.finish(front, 0)
+
     def test_changes_with_the_driver(self):
         """A guest's next driver may want other things: queues that are reused follow."""
         front = self.start(FEATURES)

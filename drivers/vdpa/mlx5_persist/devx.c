@@ -228,7 +228,6 @@ mlx5p_devx_create_cq(const struct mlx5p_hw *hw, uint32_t umem_id, uint32_t dbr_o
 	PRM_SET(create_cq_in, in, cq_umem_valid, 1);
 	PRM_SET(create_cq_in, in, cq_umem_id, umem_id);
 	PRM_SET(cqc, cqc, cc, 1); /* all completions in entry 0: its counter is what we look at */
-	PRM_SET(cqc, cqc, oi, 1);
 	PRM_SET(cqc, cqc, log_cq_size, log_size);
 	PRM_SET(cqc, cqc, uar_page, hw->uar->page_id);
 	PRM_SET(cqc, cqc, c_eqn_or_apu_element, hw->eqn);
@@ -338,42 +337,61 @@ fill_hdr(void *hdr, uint16_t opcode, uint16_t type, uint32_t id)
 	PRM_SET(general_obj_in_cmd_hdr, hdr, obj_id, id);
 }
 
-/* The fields that create and modify have in common. */
 static void
-fill_virtq(void *obj, const struct mlx5p_virtq_attr *a)
+fill_features(void *obj, uint64_t features)
+{
+#define FEATURE(bit) (features >> (bit) & 1)
+	bool tso4 = FEATURE(VIRTIO_NET_F_HOST_TSO4), tso6 = FEATURE(VIRTIO_NET_F_HOST_TSO6);
+
+	PRM_SET(virtio_net_q_object, obj, tso_ipv4, tso4);
+	PRM_SET(virtio_net_q_object, obj, tso_ipv6, tso6);
+	/* Segmentation depends on checksums (virtio 1.2, section 5.1.3.1): a guest that forgot to
+	 * negotiate them would send segments with bad ones. */
+	PRM_SET(virtio_net_q_object, obj, tx_csum, FEATURE(VIRTIO_NET_F_CSUM) || tso4 || tso6);
+	PRM_SET(virtio_net_q_object, obj, rx_csum, FEATURE(VIRTIO_NET_F_GUEST_CSUM));
+#undef FEATURE
+}
+
+/* Fields that a modify can select, in the order of its bits. */
+static void
+fill_virtq(void *obj, const struct mlx5p_virtq_attr *a, uint64_t select)
 {
 	void *ctx = PRM_ADDR(virtio_net_q_object, obj, virtio_q_context);
 
-#define FEATURE(bit) (a->features >> (bit) & 1)
-	PRM_SET(virtio_net_q_object, obj, tso_ipv4, FEATURE(VIRTIO_NET_F_HOST_TSO4));
-	PRM_SET(virtio_net_q_object, obj, tso_ipv6, FEATURE(VIRTIO_NET_F_HOST_TSO6));
-	PRM_SET(virtio_net_q_object, obj, tx_csum, FEATURE(VIRTIO_NET_F_CSUM));
-	PRM_SET(virtio_net_q_object, obj, rx_csum, FEATURE(VIRTIO_NET_F_GUEST_CSUM));
-	PRM_SET(virtio_q, ctx, virtio_version_1_0, FEATURE(VIRTIO_F_VERSION_1));
-#undef FEATURE
-	PRM_SET(virtio_net_q_object, obj, hw_available_index, a->hw_available_index);
-	PRM_SET(virtio_net_q_object, obj, hw_used_index, a->hw_used_index);
-	PRM_SET(virtio_q, ctx, queue_index, a->index);
-	PRM_SET(virtio_q, ctx, virtio_q_type,
-		a->packed ? MLX5_VIRTQ_TYPE_PACKED : MLX5_VIRTQ_TYPE_SPLIT);
-	PRM_SET(virtio_q, ctx, event_mode, MLX5_VIRTQ_EVENT_MODE_QP);
-	PRM_SET(virtio_q, ctx, event_qpn_or_msix, a->event_qpn);
-	PRM_SET(virtio_q, ctx, desc_addr, a->desc_addr);
-	PRM_SET(virtio_q, ctx, used_addr, a->used_addr);
-	PRM_SET(virtio_q, ctx, available_addr, a->available_addr);
-	PRM_SET(virtio_q, ctx, virtio_q_mkey, a->mkey);
-	PRM_SET(virtio_q, ctx, queue_period_mode, a->moderation.latency_mode);
-	PRM_SET(virtio_q, ctx, queue_period_us, a->moderation.max_latency_us);
-	PRM_SET(virtio_q, ctx, queue_max_count, a->moderation.max_pending);
-}
-
-static void
-fill_bitmap(void *obj, const struct mlx5p_bitmap *bitmap)
-{
-	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_dump_enable, bitmap->mkey != 0);
-	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_mkey, bitmap->mkey);
-	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_size, bitmap->size);
-	PRM_SET(virtio_net_q_object, obj, dirty_bitmap_addr, bitmap->addr);
+	if (select & MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_PARAMS) {
+		PRM_SET(virtio_net_q_object, obj, dirty_bitmap_mkey, a->bitmap.mkey);
+		PRM_SET(virtio_net_q_object, obj, dirty_bitmap_size, a->bitmap.size);
+		PRM_SET(virtio_net_q_object, obj, dirty_bitmap_addr, a->bitmap.addr);
+	}
+	if (select & MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_DUMP_ENABLE)
+		PRM_SET(virtio_net_q_object, obj, dirty_bitmap_dump_enable, a->bitmap.mkey != 0);
+	if (select & MLX5_VIRTQ_MODIFY_QUEUE_PERIOD) {
+		PRM_SET(virtio_q, ctx, queue_period_mode, a->moderation.latency_mode);
+		PRM_SET(virtio_q, ctx, queue_period_us, a->moderation.max_latency_us);
+		PRM_SET(virtio_q, ctx, queue_max_count, a->moderation.max_pending);
+	}
+	if (select & MLX5_VIRTQ_MODIFY_ADDRS) {
+		PRM_SET(virtio_q, ctx, desc_addr, a->desc_addr);
+		PRM_SET(virtio_q, ctx, used_addr, a->used_addr);
+		PRM_SET(virtio_q, ctx, available_addr, a->available_addr);
+	}
+	if (select & MLX5_VIRTQ_MODIFY_AVAIL_IDX)
+		PRM_SET(virtio_net_q_object, obj, hw_available_index, a->hw_available_index);
+	if (select & MLX5_VIRTQ_MODIFY_USED_IDX)
+		PRM_SET(virtio_net_q_object, obj, hw_used_index, a->hw_used_index);
+	if (select & MLX5_VIRTQ_MODIFY_Q_TYPE)
+		PRM_SET(virtio_q, ctx, virtio_q_type,
+			a->packed ? MLX5_VIRTQ_TYPE_PACKED : MLX5_VIRTQ_TYPE_SPLIT);
+	if (select & MLX5_VIRTQ_MODIFY_VIRTIO_VERSION)
+		PRM_SET(virtio_q, ctx, virtio_version_1_0, a->features >> VIRTIO_F_VERSION_1 & 1);
+	if (select & MLX5_VIRTQ_MODIFY_Q_MKEY)
+		PRM_SET(virtio_q, ctx, virtio_q_mkey, a->mkey);
+	if (select & MLX5_VIRTQ_MODIFY_QUEUE_FEATURES)
+		fill_features(obj, a->features);
+	if (select & MLX5_VIRTQ_MODIFY_EVENT_MODE) {
+		PRM_SET(virtio_q, ctx, event_mode, MLX5_VIRTQ_EVENT_MODE_QP);
+		PRM_SET(virtio_q, ctx, event_qpn_or_msix, a->event_qpn);
+	}
 }
 
 int
@@ -388,8 +406,11 @@ mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_attr
 	int ret;
 
 	fill_hdr(in, MLX5_CMD_OP_CREATE_GENERAL_OBJECT, MLX5_OBJ_TYPE_VIRTIO_NET_Q, 0);
-	fill_virtq(obj, a);
+	/* A queue is born without a dirty bitmap. */
+	fill_virtq(obj, a, ~(MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_PARAMS |
+		MLX5_VIRTQ_MODIFY_DIRTY_BITMAP_DUMP_ENABLE));
 	PRM_SET(virtio_net_q_object, obj, tisn_or_qpn, a->tisn);
+	PRM_SET(virtio_q, ctx, queue_index, a->index);
 	PRM_SET(virtio_q, ctx, queue_size, a->size);
 	PRM_SET(virtio_q, ctx, offload_type, MLX5_VIRTQ_OFFLOAD_ETH_FRAME);
 	PRM_SET(virtio_q, ctx, umem_1_id, a->umem[0].id);
@@ -413,14 +434,16 @@ mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t
 {
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)] = {0};
 	void *obj = PRM_ADDR(create_virtio_net_q_in, in, obj_context);
+	void *ctx = PRM_ADDR(virtio_net_q_object, obj, virtio_q_context);
 	char what[32];
 
 	fill_hdr(in, MLX5_CMD_OP_MODIFY_GENERAL_OBJECT, MLX5_OBJ_TYPE_VIRTIO_NET_Q, o->id);
-	/* What modify_field_select does not name is not looked at. */
-	fill_virtq(obj, a);
-	fill_bitmap(obj, &a->bitmap);
 	PRM_SET(virtio_net_q_object, obj, modify_field_select, select);
-	PRM_SET(virtio_net_q_object, obj, state, state);
+	if (select & MLX5_VIRTQ_MODIFY_STATE)
+		PRM_SET(virtio_net_q_object, obj, state, state);
+	fill_virtq(obj, a, select);
+	/* Not to be modified: it says to whoever reads a trace which queue this is. */
+	PRM_SET(virtio_q, ctx, queue_index, a->index);
 	snprintf(what, sizeof(what), "virtqueue %u", a->index);
 	return modify(hw, what, o, in, sizeof(in));
 }
