@@ -62,7 +62,7 @@ take_step(void *arg, enum vhost_iotlb_op op, const struct vhost_iotlb_map *map)
 /* Count the steps of the change that the transaction of @p table makes, and write them down for a
  * parent that takes them one by one. */
 static int
-steps_take(const struct vhost_iotlb_dev *dev, const struct vhost_iotlb *table, struct steps *steps)
+steps_take(const struct vhost_iotlb_dev *dev, struct vhost_iotlb *table, struct steps *steps)
 {
 	struct step *next;
 	int n = vhost_iotlb_txn_diff(table, NULL, NULL);

@@ -49,59 +49,95 @@ vhost_iotlb_map_same(const struct vhost_iotlb_map *a, const struct vhost_iotlb_m
 	return same_file(a, b) && offset_at(a, addr) == offset_at(b, addr);
 }
 
-/* Two tables read side by side, cut into pieces over which neither changes. */
-struct sweep {
-	const struct vhost_iotlb *table[2];
-	const struct vhost_iotlb_map *next[2];     /* first map that does not end before pos */
-	/* Past what was read. Past the last address it is 0, and both tables are at their end. */
-	uint64_t pos;
+/* Reads maps in the order of addresses: all of a tree, or those of a list of leaves. */
+struct cursor {
+	const struct vhost_iotlb_root *root;       /* NULL: a list */
+	struct vhost_iotlb_pos next;
 };
+
+static struct cursor
+cursor_of_tree(const struct vhost_iotlb_root *root)
+{
+	return (struct cursor){ root, vhost_iotlb_tree_seek(root, 0) };
+}
+
+static struct cursor
+cursor_of_list(struct vhost_iotlb_node *list)
+{
+	return (struct cursor){ NULL, { .leaf = list == NULL ? NULL : vhost_iotlb_leaf_of(list) } };
+}
+
+static void
+cursor_step(struct cursor *c)
+{
+	if (c->root != NULL)
+		vhost_iotlb_tree_step(c->root, &c->next);
+	else if (++c->next.at == c->next.leaf->node.n)
+		*c = cursor_of_list(c->next.leaf->node.next);
+}
 
 enum { FROM, TO };
 
-struct piece {
-	uint64_t start, last;
-	const struct vhost_iotlb_map *map[2];      /* what is there in each table, or NULL */
+/* Two sets of maps, read side by side and cut into pieces over which neither changes. */
+struct sweep {
+	/* At the first map that does not end before pos. */
+	struct cursor side[2];
+	/* Past what was read. Past the last address it is 0, and both sides are at their end. */
+	uint64_t pos;
 };
 
+struct piece {
+	uint64_t start, last;
+	const struct vhost_iotlb_map *map[2];      /* what is there on each side, or NULL */
+};
+
+/* Pass over maps that are the same on both sides, of which nothing was read yet. */
 static void
-sweep_begin(struct sweep *s, const struct vhost_iotlb *from, const struct vhost_iotlb *to)
+sweep_skip(struct sweep *s)
 {
-	s->table[FROM] = from;
-	s->table[TO] = to;
-	s->pos = 0;
-	for (int i = FROM; i <= TO; i++)
-		s->next[i] = vhost_iotlb_first(s->table[i], 0, UINT64_MAX);
+	const struct vhost_iotlb_map *from, *to;
+
+	while ((from = vhost_iotlb_pos_map(&s->side[FROM].next)) != NULL &&
+			(to = vhost_iotlb_pos_map(&s->side[TO].next)) != NULL &&
+			from->start == to->start && from->last == to->last &&
+			from->start >= s->pos && vhost_iotlb_map_same(from, to, from->start)) {
+		s->pos = from->last + 1;
+		cursor_step(&s->side[FROM]);
+		cursor_step(&s->side[TO]);
+	}
 }
 
-/* The next piece in which one of the tables maps something. */
+/* The next piece in which one side maps something. Pieces that are the same on both sides may be
+ * left out. */
 static bool
 sweep_step(struct sweep *s, struct piece *p)
 {
-	const struct vhost_iotlb_map *m;
+	const struct vhost_iotlb_map *m[2];
 
-	if (s->next[FROM] == NULL && s->next[TO] == NULL)
+	sweep_skip(s);
+	for (int i = FROM; i <= TO; i++)
+		m[i] = vhost_iotlb_pos_map(&s->side[i].next);
+	if (m[FROM] == NULL && m[TO] == NULL)
 		return false;
 	/* It starts where the first map does, unless that one began in an earlier piece. */
 	p->start = UINT64_MAX;
 	for (int i = FROM; i <= TO; i++)
-		if ((m = s->next[i]) != NULL && m->start < p->start)
-			p->start = m->start;
+		if (m[i] != NULL && m[i]->start < p->start)
+			p->start = m[i]->start;
 	if (p->start < s->pos)
 		p->start = s->pos;
 	/* It ends where a map does, or before one starts. */
 	p->last = UINT64_MAX;
 	for (int i = FROM; i <= TO; i++) {
-		m = s->next[i];
-		p->map[i] = m != NULL && m->start <= p->start ? m : NULL;
-		if (p->map[i] != NULL && m->last < p->last)
-			p->last = m->last;
-		else if (p->map[i] == NULL && m != NULL && m->start - 1 < p->last)
-			p->last = m->start - 1;
+		p->map[i] = m[i] != NULL && m[i]->start <= p->start ? m[i] : NULL;
+		if (p->map[i] != NULL && m[i]->last < p->last)
+			p->last = m[i]->last;
+		else if (p->map[i] == NULL && m[i] != NULL && m[i]->start - 1 < p->last)
+			p->last = m[i]->start - 1;
 	}
 	for (int i = FROM; i <= TO; i++)
 		if (p->map[i] != NULL && p->map[i]->last == p->last)
-			s->next[i] = vhost_iotlb_next(s->table[i], p->map[i], UINT64_MAX);
+			cursor_step(&s->side[i]);
 	s->pos = p->last + 1;
 	return true;
 }
@@ -140,63 +176,116 @@ emit(struct sink *sink, enum vhost_iotlb_op op, const struct vhost_iotlb_map *ma
 	return sink->fn == NULL ? 0 : sink->fn(sink->arg, op, map);
 }
 
-/* What has to be done about a piece in the pass for @p op? */
+/* Does a piece need a step of this kind? */
 static bool
-piece_needs(const struct piece *p, enum vhost_iotlb_op op, struct vhost_iotlb_map *todo)
+piece_needs(const struct piece *p, enum vhost_iotlb_op op)
 {
 	const struct vhost_iotlb_map *from = p->map[FROM], *to = p->map[TO];
 
 	if ((op == VHOST_IOTLB_OP_UNMAP ? from : to) == NULL)
 		return false;
-	if (from != NULL && to != NULL && vhost_iotlb_map_same(from, to, p->start))
-		return false;
-	if (op == VHOST_IOTLB_OP_MAP)
-		*todo = vhost_iotlb_map_slice(to, p->start, p->last);
-	else
-		*todo = (struct vhost_iotlb_map){
-			.start = p->start, .last = p->last, .backing.fd = -1 };
-	return true;
+	return from == NULL || to == NULL || !vhost_iotlb_map_same(from, to, p->start);
 }
 
-/* One pass over both tables: all steps of one kind, neighbours joined. */
-static int
-pass(const struct vhost_iotlb *from, const struct vhost_iotlb *to, enum vhost_iotlb_op op,
-		struct sink *sink)
+/* What is to be done about a piece that needs it. */
+static struct vhost_iotlb_map
+piece_step(const struct piece *p, enum vhost_iotlb_op op)
 {
-	struct vhost_iotlb_map run, todo;
-	bool running = false;
-	struct sweep s;
+	if (op == VHOST_IOTLB_OP_MAP)
+		return vhost_iotlb_map_slice(p->map[TO], p->start, p->last);
+	return (struct vhost_iotlb_map){ .start = p->start, .last = p->last, .backing.fd = -1 };
+}
+
+/* Steps of one kind, neighbours joined. */
+struct run {
+	enum vhost_iotlb_op op;
+	struct vhost_iotlb_map map;                /* the step that may still grow */
+	bool any;                                  /* there is one */
+};
+
+/* Add a piece to the run, or let it begin another one. */
+static int
+run_add(struct run *r, const struct piece *p, struct sink *sink)
+{
+	struct vhost_iotlb_map todo = piece_step(p, r->op);
+	int ret = 0;
+
+	if (r->any && continues(r->op, &r->map, &todo)) {
+		r->map.last = todo.last;
+		return 0;
+	}
+	if (r->any)
+		ret = emit(sink, r->op, &r->map);
+	r->map = todo;
+	r->any = true;
+	return ret;
+}
+
+static int
+run_end(const struct run *r, struct sink *sink)
+{
+	return r->any ? emit(sink, r->op, &r->map) : 0;
+}
+
+/* All unmaps. Tells how many pieces of @p sweep need a map, and leaves @p sweep at the first
+ * one. */
+static int
+pass_unmaps(struct sweep *sweep, struct sink *sink, size_t *maps)
+{
+	struct run run = { .op = VHOST_IOTLB_OP_UNMAP };
+	struct sweep s = *sweep, before;
 	struct piece p;
+	int ret = 0;
+
+	*maps = 0;
+	for (before = s; ret == 0 && sweep_step(&s, &p); before = s) {
+		if (piece_needs(&p, VHOST_IOTLB_OP_MAP) && (*maps)++ == 0)
+			*sweep = before;
+		if (piece_needs(&p, VHOST_IOTLB_OP_UNMAP))
+			ret = run_add(&run, &p, sink);
+	}
+	return ret != 0 ? ret : run_end(&run, sink);
+}
+
+/* The next @p maps maps. */
+static int
+pass_maps(struct sweep *s, struct sink *sink, size_t maps)
+{
+	struct run run = { .op = VHOST_IOTLB_OP_MAP };
+	struct piece p;
+	int ret = 0;
+
+	while (ret == 0 && maps > 0 && sweep_step(s, &p)) {
+		if (!piece_needs(&p, VHOST_IOTLB_OP_MAP))
+			continue;
+		ret = run_add(&run, &p, sink);
+		maps--;
+	}
+	return ret != 0 ? ret : run_end(&run, sink);
+}
+
+static int
+compare(struct sweep *s, vhost_iotlb_diff_fn fn, void *arg)
+{
+	struct sink sink = { .fn = fn, .arg = arg };
+	size_t maps;
 	int ret;
 
-	sweep_begin(&s, from, to);
-	while (sweep_step(&s, &p)) {
-		if (!piece_needs(&p, op, &todo))
-			continue;
-		if (running && continues(op, &run, &todo)) {
-			run.last = todo.last;
-			continue;
-		}
-		ret = running ? emit(sink, op, &run) : 0;
-		if (ret != 0)
-			return ret;
-		run = todo;
-		running = true;
-	}
-	return running ? emit(sink, op, &run) : 0;
+	ret = pass_unmaps(s, &sink, &maps);
+	if (ret == 0)
+		ret = pass_maps(s, &sink, maps);
+	return ret != 0 ? ret : sink.steps;
 }
 
 int
 vhost_iotlb_diff(const struct vhost_iotlb *from, const struct vhost_iotlb *to,
 		vhost_iotlb_diff_fn fn, void *arg)
 {
-	struct sink sink = { .fn = fn, .arg = arg };
-	int ret;
+	struct sweep s = { .side = {
+		[FROM] = cursor_of_tree(&from->tree.root),
+		[TO] = cursor_of_tree(&to->tree.root) } };
 
-	ret = pass(from, to, VHOST_IOTLB_OP_UNMAP, &sink);
-	if (ret == 0)
-		ret = pass(from, to, VHOST_IOTLB_OP_MAP, &sink);
-	return ret != 0 ? ret : sink.steps;
+	return compare(&s, fn, arg);
 }
 
 static int
@@ -215,21 +304,17 @@ vhost_iotlb_equal(const struct vhost_iotlb *a, const struct vhost_iotlb *b)
 }
 
 int
-vhost_iotlb_txn_diff(const struct vhost_iotlb *t, vhost_iotlb_diff_fn fn, void *arg)
+vhost_iotlb_txn_diff(struct vhost_iotlb *t, vhost_iotlb_diff_fn fn, void *arg)
 {
-	struct vhost_iotlb *from = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	struct vhost_iotlb *to = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	const struct vhost_iotlb_node *n;
-	int ret = from == NULL || to == NULL ? -ENOMEM : 0;
+	struct vhost_iotlb_nodes *nodes = &t->tree.nodes;
+	struct sweep s = { 0 };
 
-	/* What the transaction did not touch is the same before and after, and need not be read. */
-	for (n = t->removed; ret == 0 && n != NULL; n = n->child[0])
-		ret = vhost_iotlb_add(from, &n->map);
-	for (n = t->youngest; ret == 0 && n != NULL && n->fresh; n = n->older)
-		ret = vhost_iotlb_add(to, &n->map);
-	if (ret == 0)
-		ret = vhost_iotlb_diff(from, to, fn, arg);
-	vhost_iotlb_destroy(from);
-	vhost_iotlb_destroy(to);
-	return ret;
+	if (!vhost_iotlb_txn_is_open(t))
+		return 0;
+	/* What is in leaves that were there before and still are is the same on both sides. */
+	vhost_iotlb_nodes_sort(nodes);
+	s.side[FROM] = t->tree.all_gone ? cursor_of_tree(&t->tree.before) :
+		cursor_of_list(nodes->gone[VHOST_IOTLB_LEAF]);
+	s.side[TO] = cursor_of_list(nodes->made[VHOST_IOTLB_LEAF]);
+	return compare(&s, fn, arg);
 }

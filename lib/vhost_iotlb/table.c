@@ -4,23 +4,6 @@
 
 #include "table.h"
 
-static struct vhost_iotlb_node *
-node_of(const struct vhost_iotlb_map *map)
-{
-	return (struct vhost_iotlb_node *)
-		((uintptr_t)map - offsetof(struct vhost_iotlb_node, map));
-}
-
-static struct vhost_iotlb_node *
-node_new(const struct vhost_iotlb_map *map)
-{
-	struct vhost_iotlb_node *n = aligned_alloc(VHOST_IOTLB_NODE_ALIGN, sizeof(*n));
-
-	if (n != NULL)
-		n->map = *map;
-	return n;
-}
-
 static bool
 map_is_valid(const struct vhost_iotlb_map *map)
 {
@@ -36,76 +19,10 @@ map_is_valid(const struct vhost_iotlb_map *map)
 	return map->addr <= room;
 }
 
-/*
- * The order of age: a list from the oldest to the youngest. Nodes of the open transaction are
- * younger than all others, so that they are its end.
- */
-
-static void
-age_append(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
+static bool
+retires(const struct vhost_iotlb *t)
 {
-	n->older = t->youngest;
-	n->younger = NULL;
-	if (t->youngest != NULL)
-		t->youngest->younger = n;
-	else
-		t->oldest = n;
-	t->youngest = n;
-}
-
-/* Takes n out and leaves its own pointers as they were: age_restore() reads them. */
-static void
-age_remove(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
-{
-	if (n->older != NULL)
-		n->older->younger = n->younger;
-	else
-		t->oldest = n->younger;
-	if (n->younger != NULL)
-		n->younger->older = n->older;
-	else
-		t->youngest = n->older;
-}
-
-/* Undo age_remove(). Everything that was removed later is back already, so that the node before
- * which n stood is in the list, or n was the oldest. The node behind it may have been a fresh one,
- * which is gone. */
-static void
-age_restore(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
-{
-	n->younger = n->older != NULL ? n->older->younger : t->oldest;
-	if (n->older != NULL)
-		n->older->younger = n;
-	else
-		t->oldest = n;
-	if (n->younger != NULL)
-		n->younger->older = n;
-	else
-		t->youngest = n;
-}
-
-static void
-link_new(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
-{
-	n->fresh = t->txn;
-	vhost_iotlb_tree_insert(&t->tree, n);
-	age_append(t, n);
-	t->count++;
-}
-
-/* Take a node out of the table: for good, or to wait for the end of the transaction. */
-static void
-drop(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
-{
-	vhost_iotlb_tree_remove(&t->tree, n);
-	age_remove(t, n);
-	t->count--;
-	if (t->txn && !n->fresh) {
-		n->child[0] = t->removed;
-		t->removed = n;
-	} else {
-		free(n);
-	}
+	return t->limit != VHOST_IOTLB_UNLIMITED && (t->flags & VHOST_IOTLB_RETIRE_OLDEST) != 0;
 }
 
 /* Can a table that is about to lose @p out maps take @p in more? */
@@ -113,15 +30,55 @@ static bool
 has_room(const struct vhost_iotlb *t, size_t out, size_t in)
 {
 	return t->limit == VHOST_IOTLB_UNLIMITED || (t->flags & VHOST_IOTLB_RETIRE_OLDEST) != 0 ||
-		t->count - out + in <= t->limit;
+		t->tree.root.count - out + in <= t->limit;
 }
 
-static void
-link_retiring(struct vhost_iotlb *t, struct vhost_iotlb_node *n)
+/* A note of the order of age holds if the map that it tells of is still there. */
+static bool
+age_holds(const void *arg, const struct vhost_iotlb_age *note)
 {
-	if (t->limit != VHOST_IOTLB_UNLIMITED && t->count >= t->limit)
-		drop(t, t->oldest);
-	link_new(t, n);
+	const struct vhost_iotlb *t = arg;
+	unsigned int at;
+	const struct vhost_iotlb_leaf *leaf = vhost_iotlb_tree_find(&t->tree, note->start, &at);
+
+	return leaf != NULL && leaf->age[at] == note->age;
+}
+
+/* A table that retires, and is full, drops its oldest map. */
+static void
+retire(struct vhost_iotlb *t)
+{
+	struct vhost_iotlb_age oldest;
+
+	if (retires(t) && t->tree.root.count >= t->limit &&
+			vhost_iotlb_ages_pop(&t->ages, age_holds, t, &oldest))
+		vhost_iotlb_tree_remove(&t->tree, oldest.start);
+}
+
+/* The age of a map that is added now, at @p start. */
+static uint64_t
+new_age(struct vhost_iotlb *t, uint64_t start)
+{
+	if (retires(t))
+		vhost_iotlb_ages_push(&t->ages, t->next_age, start);
+	return t->next_age++;
+}
+
+/* Reserve what a change takes: @p need, and what goes with up to @p n maps that count as new. */
+static int
+reserve(struct vhost_iotlb *t, struct vhost_iotlb_need *need, size_t n)
+{
+	int ret;
+
+	if (retires(t)) {
+		/* One more to take out, and then other ways to the place of the new one. */
+		vhost_iotlb_tree_need_any(&t->tree, need);
+		vhost_iotlb_tree_need_any(&t->tree, need);
+		ret = vhost_iotlb_ages_reserve(&t->ages, n, t->limit, age_holds, t);
+		if (ret < 0)
+			return ret;
+	}
+	return vhost_iotlb_nodes_reserve(&t->tree.nodes, need);
 }
 
 struct vhost_iotlb *
@@ -142,14 +99,16 @@ vhost_iotlb_destroy(struct vhost_iotlb *t)
 	if (t == NULL)
 		return;
 	vhost_iotlb_txn_commit(t);
-	vhost_iotlb_reset(t);
+	vhost_iotlb_tree_fini(&t->tree);
+	vhost_iotlb_ages_fini(&t->ages);
 	free(t);
 }
 
 int
 vhost_iotlb_add(struct vhost_iotlb *t, const struct vhost_iotlb_map *map)
 {
-	struct vhost_iotlb_node *n;
+	struct vhost_iotlb_need need = { 0 };
+	int ret;
 
 	if (!map_is_valid(map))
 		return -EINVAL;
@@ -157,46 +116,55 @@ vhost_iotlb_add(struct vhost_iotlb *t, const struct vhost_iotlb_map *map)
 		return -EEXIST;
 	if (!has_room(t, 0, 1))
 		return -ENOSPC;
-	n = node_new(map);
-	if (n == NULL)
-		return -ENOMEM;
-	link_retiring(t, n);
+	vhost_iotlb_tree_need_insert(&t->tree, map->start, &need);
+	ret = reserve(t, &need, 1);
+	if (ret < 0)
+		return ret;
+	/* Nothing fails from here on. */
+	retire(t);
+	vhost_iotlb_tree_insert(&t->tree, map, new_age(t, map->start));
+	vhost_iotlb_nodes_settle(&t->tree.nodes);
 	return 0;
 }
 
-/* Make what is left of the first map of a range below it, and of its last map above it: NULL where
- * nothing is. Nothing is linked yet. */
-static int
-make_rests(const struct vhost_iotlb_map *first, const struct vhost_iotlb_map *end,
-		uint64_t start, uint64_t last, struct vhost_iotlb_node *rest[2])
+/* Leave of @p map, which reaches below @p start and above @p last, what is outside. */
+static void
+cut_in_two(struct vhost_iotlb *t, const struct vhost_iotlb_map *map, uint64_t start, uint64_t last)
 {
-	struct vhost_iotlb_map part;
+	struct vhost_iotlb_map low = vhost_iotlb_map_slice(map, map->start, start - 1);
+	struct vhost_iotlb_map high = vhost_iotlb_map_slice(map, last + 1, map->last);
 
-	rest[0] = NULL;
-	rest[1] = NULL;
-	if (first->start < start) {
-		part = vhost_iotlb_map_slice(first, first->start, start - 1);
-		rest[0] = node_new(&part);
-		if (rest[0] == NULL)
-			return -ENOMEM;
+	vhost_iotlb_tree_cut(&t->tree, low.start, &low, new_age(t, low.start));
+	retire(t);
+	vhost_iotlb_tree_insert(&t->tree, &high, new_age(t, high.start));
+}
+
+/* Take out what is in the range of the maps that overlap it, the first of which is @p map. */
+static void
+del_all(struct vhost_iotlb *t, const struct vhost_iotlb_map *map, uint64_t start, uint64_t last)
+{
+	struct vhost_iotlb_map rest;
+
+	if (map->start < start) {
+		rest = vhost_iotlb_map_slice(map, map->start, start - 1);
+		vhost_iotlb_tree_cut(&t->tree, rest.start, &rest, new_age(t, rest.start));
 	}
-	if (end->last > last) {
-		part = vhost_iotlb_map_slice(end, last + 1, end->last);
-		rest[1] = node_new(&part);
-		if (rest[1] == NULL) {
-			free(rest[0]);
-			return -ENOMEM;
+	while ((map = vhost_iotlb_first(t, start, last)) != NULL) {
+		if (map->last > last) {
+			rest = vhost_iotlb_map_slice(map, last + 1, map->last);
+			vhost_iotlb_tree_cut(&t->tree, map->start, &rest, new_age(t, rest.start));
+			break;
 		}
+		vhost_iotlb_tree_remove(&t->tree, map->start);
 	}
-	return 0;
 }
 
 int
 vhost_iotlb_del(struct vhost_iotlb *t, uint64_t start, uint64_t last)
 {
-	const struct vhost_iotlb_map *map, *first, *end = NULL;
-	struct vhost_iotlb_node *n, *next, *rest[2];
-	size_t hit = 0;
+	struct vhost_iotlb_need need = { 0 };
+	const struct vhost_iotlb_map *first;
+	bool two;
 	int ret;
 
 	if (start > last)
@@ -204,79 +172,97 @@ vhost_iotlb_del(struct vhost_iotlb *t, uint64_t start, uint64_t last)
 	first = vhost_iotlb_first(t, start, last);
 	if (first == NULL)
 		return 0;
-	for (map = first; map != NULL; map = vhost_iotlb_next(t, map, last)) {
-		end = map;
-		hit++;
-	}
-	if (!has_room(t, hit, (first->start < start) + (end->last > last)))
+	/* There are more maps than before in this case alone. */
+	two = first->start < start && first->last > last;
+	if (two && !has_room(t, 0, 1))
 		return -ENOSPC;
-	ret = make_rests(first, end, start, last, rest);
+	vhost_iotlb_tree_need_range(&t->tree, start, last, &need);
+	if (two)
+		vhost_iotlb_tree_need_insert(&t->tree, first->start, &need);
+	ret = reserve(t, &need, 2);
 	if (ret < 0)
 		return ret;
 	/* Nothing fails from here on. */
-	for (n = node_of(first); hit > 0; hit--) {
-		next = vhost_iotlb_tree_next(n);
-		drop(t, n);
-		n = next;
-	}
-	for (int i = 0; i < 2; i++)
-		if (rest[i] != NULL)
-			link_retiring(t, rest[i]);
+	if (two)
+		cut_in_two(t, first, start, last);
+	else
+		del_all(t, first, start, last);
+	vhost_iotlb_nodes_settle(&t->tree.nodes);
 	return 0;
 }
 
 void
 vhost_iotlb_reset(struct vhost_iotlb *t)
 {
-	while (t->oldest != NULL)
-		drop(t, t->oldest);
+	vhost_iotlb_tree_clear(&t->tree);
 }
 
 size_t
 vhost_iotlb_count(const struct vhost_iotlb *t)
 {
-	return t->count;
+	return t->tree.root.count;
 }
 
 const struct vhost_iotlb_map *
 vhost_iotlb_lookup(const struct vhost_iotlb *t, uint64_t addr)
 {
-	return vhost_iotlb_first(t, addr, addr);
+	unsigned int at;
+	const struct vhost_iotlb_leaf *leaf = vhost_iotlb_tree_find(&t->tree, addr, &at);
+
+	return leaf != NULL ? &leaf->map[at] : NULL;
+}
+
+/* The map at @p pos, if it starts at or below @p last. */
+static const struct vhost_iotlb_map *
+map_upto(const struct vhost_iotlb_pos *pos, uint64_t last)
+{
+	return pos->leaf != NULL && pos->leaf->start[pos->at] <= last ?
+		&pos->leaf->map[pos->at] : NULL;
 }
 
 const struct vhost_iotlb_map *
 vhost_iotlb_first(const struct vhost_iotlb *t, uint64_t start, uint64_t last)
 {
-	const struct vhost_iotlb_node *n = vhost_iotlb_tree_seek(&t->tree, start);
+	struct vhost_iotlb_pos pos = vhost_iotlb_tree_seek(&t->tree.root, start);
 
-	return n != NULL && n->map.start <= last ? &n->map : NULL;
+	return map_upto(&pos, last);
 }
 
 const struct vhost_iotlb_map *
 vhost_iotlb_next(const struct vhost_iotlb *t, const struct vhost_iotlb_map *map, uint64_t last)
 {
-	const struct vhost_iotlb_node *n = vhost_iotlb_tree_next(node_of(map));
+	return map->last >= last ? NULL : vhost_iotlb_first(t, map->last + 1, last);
+}
 
-	(void)t;
-	return n != NULL && n->map.start <= last ? &n->map : NULL;
+struct vhost_iotlb_iter
+vhost_iotlb_iter_begin(const struct vhost_iotlb *t, uint64_t start, uint64_t last)
+{
+	return (struct vhost_iotlb_iter){
+		.table = t, .next = vhost_iotlb_tree_seek(&t->tree.root, start), .last = last };
+}
+
+const struct vhost_iotlb_map *
+vhost_iotlb_iter_next(struct vhost_iotlb_iter *iter)
+{
+	const struct vhost_iotlb_map *map = map_upto(&iter->next, iter->last);
+
+	if (map != NULL)
+		vhost_iotlb_tree_step(&iter->table->tree.root, &iter->next);
+	return map;
 }
 
 struct vhost_iotlb *
 vhost_iotlb_copy(const struct vhost_iotlb *t)
 {
 	struct vhost_iotlb *copy = vhost_iotlb_create(t->limit, t->flags);
-	const struct vhost_iotlb_node *n;
 
 	if (copy == NULL)
 		return NULL;
-	for (n = t->oldest; n != NULL; n = n->younger) {
-		struct vhost_iotlb_node *twin = node_new(&n->map);
-
-		if (twin == NULL) {
-			vhost_iotlb_destroy(copy);
-			return NULL;
-		}
-		link_new(copy, twin);
+	copy->next_age = t->next_age;
+	if (vhost_iotlb_tree_copy(&copy->tree, &t->tree) < 0 ||
+			vhost_iotlb_ages_copy(&copy->ages, &t->ages) < 0) {
+		vhost_iotlb_destroy(copy);
+		return NULL;
 	}
 	return copy;
 }
@@ -284,45 +270,33 @@ vhost_iotlb_copy(const struct vhost_iotlb *t)
 int
 vhost_iotlb_txn_begin(struct vhost_iotlb *t)
 {
-	if (t->txn)
+	if (vhost_iotlb_txn_is_open(t))
 		return -EBUSY;
-	t->txn = true;
+	vhost_iotlb_tree_begin(&t->tree);
+	vhost_iotlb_ages_begin(&t->ages);
 	return 0;
 }
 
 void
 vhost_iotlb_txn_commit(struct vhost_iotlb *t)
 {
-	struct vhost_iotlb_node *n;
-
-	t->txn = false;
-	for (n = t->youngest; n != NULL && n->fresh; n = n->older)
-		n->fresh = false;
-	while ((n = t->removed) != NULL) {
-		t->removed = n->child[0];
-		free(n);
-	}
+	if (!vhost_iotlb_txn_is_open(t))
+		return;
+	vhost_iotlb_tree_commit(&t->tree);
+	vhost_iotlb_ages_commit(&t->ages);
 }
 
 void
 vhost_iotlb_txn_abort(struct vhost_iotlb *t)
 {
-	struct vhost_iotlb_node *n;
-
-	while (t->youngest != NULL && t->youngest->fresh)
-		drop(t, t->youngest);
-	/* The stack gives them back last removed first, as age_restore() wants it. */
-	while ((n = t->removed) != NULL) {
-		t->removed = n->child[0];
-		vhost_iotlb_tree_insert(&t->tree, n);
-		age_restore(t, n);
-		t->count++;
-	}
-	t->txn = false;
+	if (!vhost_iotlb_txn_is_open(t))
+		return;
+	vhost_iotlb_tree_abort(&t->tree);
+	vhost_iotlb_ages_abort(&t->ages);
 }
 
 bool
 vhost_iotlb_txn_is_open(const struct vhost_iotlb *t)
 {
-	return t->txn;
+	return vhost_iotlb_nodes_in_txn(&t->tree.nodes);
 }

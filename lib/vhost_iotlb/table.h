@@ -8,18 +8,15 @@
 #ifndef VHOST_IOTLB_TABLE_H
 #define VHOST_IOTLB_TABLE_H
 
+#include "age.h"
 #include "tree.h"
 
 struct vhost_iotlb {
 	struct vhost_iotlb_tree tree;
-	size_t count;
 	size_t limit;                          /* VHOST_IOTLB_UNLIMITED or the most maps */
 	unsigned int flags;                    /* VHOST_IOTLB_RETIRE_OLDEST */
-	/* All maps in the order of age; those of the open transaction (fresh) are the end of it. */
-	struct vhost_iotlb_node *oldest, *youngest;
-	bool txn;                              /* a transaction is open */
-	/* Maps of before the transaction that it took out, last one first, linked by child[0]. */
-	struct vhost_iotlb_node *removed;
+	uint64_t next_age;                     /* of the next map that is added */
+	struct vhost_iotlb_ages ages;          /* kept by tables that retire */
 };
 
 /** Is it known what the map IS? If not, its host address alone says it. */

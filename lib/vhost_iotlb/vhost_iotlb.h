@@ -10,11 +10,12 @@
  * Threads: none of its own and no lock. Callers serialise changes of a table; any number of threads
  * may read it while nobody changes it. Different tables are independent.
  *
- * Costs, n maps in the table: add, delete (for each map it touches), lookup, first: O(log n);
- * next: O(1) on average; difference: O(n); copy: O(n log n).
+ * Costs, n maps in the table: add, delete (for each map it touches), lookup, first, next: O(log n);
+ * the next map of a walk: O(1) on average; difference, copy: O(n). doc/guides/iotlb.rst has
+ * figures.
  *
  * Lifetime: a "const struct vhost_iotlb_map *" that a function returns points into the table and is
- * valid until the next change of that table.
+ * valid until the next change of that table, the beginning and the end of a transaction included.
  */
 #ifndef VHOST_IOTLB_H
 #define VHOST_IOTLB_H
@@ -119,11 +120,39 @@ vhost_iotlb_first(const struct vhost_iotlb *t, uint64_t start, uint64_t last);
 const struct vhost_iotlb_map *
 vhost_iotlb_next(const struct vhost_iotlb *t, const struct vhost_iotlb_map *map, uint64_t last);
 
+/** A place in the order of addresses. The fields are the library's. */
+struct vhost_iotlb_pos {
+	struct vhost_iotlb_leaf *leaf;
+	struct vhost_iotlb_inner *up;
+	unsigned int at, up_at;
+};
+
+/** A walk through a table. The fields are the library's. */
+struct vhost_iotlb_iter {
+	const struct vhost_iotlb *table;
+	struct vhost_iotlb_pos next;
+	uint64_t last;
+};
+
+/** Begin to walk the maps that overlap [start, last] in the order of addresses. The walk ends with
+ * the next change of @p t. */
+struct vhost_iotlb_iter
+vhost_iotlb_iter_begin(const struct vhost_iotlb *t, uint64_t start, uint64_t last);
+
+/** The next map of the walk, or NULL. */
+const struct vhost_iotlb_map *
+vhost_iotlb_iter_next(struct vhost_iotlb_iter *iter);
+
+/* The name of a walk: one for each line, so that walks may nest. */
+#define VHOST_IOTLB_ITER__(line) vhost_iotlb_iter_ ## line
+#define VHOST_IOTLB_ITER_(line) VHOST_IOTLB_ITER__(line)
+
 /** Walk the maps that overlap [start, last] in the order of addresses. The body must not change @p
  * t. */
 #define VHOST_IOTLB_FOREACH_RANGE(map, t, start, last) \
-	for ((map) = vhost_iotlb_first((t), (start), (last)); (map) != NULL; \
-	     (map) = vhost_iotlb_next((t), (map), (last)))
+	for (struct vhost_iotlb_iter VHOST_IOTLB_ITER_(__LINE__) = \
+			vhost_iotlb_iter_begin((t), (start), (last)); \
+	     ((map) = vhost_iotlb_iter_next(&VHOST_IOTLB_ITER_(__LINE__))) != NULL;)
 
 /** Walk all maps in the order of addresses. The body must not change @p t. */
 #define VHOST_IOTLB_FOREACH(map, t) VHOST_IOTLB_FOREACH_RANGE(map, t, 0, UINT64_MAX)
@@ -179,7 +208,7 @@ vhost_iotlb_equal(const struct vhost_iotlb *a, const struct vhost_iotlb *b);
 
 /*
  * Transactions: a group of changes that is kept or undone as one. Between begin and commit or abort
- * every change of the table is noted; the cost is that of the changes, not of the table. One at a
+ * what is changed is copied first; the cost is that of the changes, not of the table. One at a
  * time.
  */
 
@@ -201,9 +230,9 @@ bool
 vhost_iotlb_txn_is_open(const struct vhost_iotlb *t);
 
 /** As vhost_iotlb_diff(), from the table as it was at begin to what it is now, at the cost of the
- * changes.
- * Returns also -ENOMEM. */
+ * changes. No transaction is open: nothing is different. For the thread that changes the table: it
+ * puts the notes of the transaction in order. */
 int
-vhost_iotlb_txn_diff(const struct vhost_iotlb *t, vhost_iotlb_diff_fn fn, void *arg);
+vhost_iotlb_txn_diff(struct vhost_iotlb *t, vhost_iotlb_diff_fn fn, void *arg);
 
 #endif /* VHOST_IOTLB_H */

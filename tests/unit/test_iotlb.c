@@ -182,42 +182,120 @@ assert_map(const struct vhost_iotlb_map *got, const struct vhost_iotlb_map *want
 	assert_int_equal(got->backing.fd, want->backing.fd);
 }
 
-/* The heights are right, and no node leans by more than one. Returns the number of nodes. */
-static size_t
-assert_balanced(const struct vhost_iotlb_node *n, const struct vhost_iotlb_node *parent)
-{
-	int low, high;
-	size_t count;
+/* What checking a tree adds up. */
+struct shape {
+	size_t maps;
+	uint64_t next;                             /* no map may start below it; 0 after the last */
+	struct aged {
+		uint64_t age;
+		struct vhost_iotlb_map map;
+	} *aged;                                   /* room for all maps, or NULL */
+};
 
-	if (n == NULL)
-		return 0;
-	assert_ptr_equal(n->parent, parent);
-	count = 1 + assert_balanced(n->child[0], n) + assert_balanced(n->child[1], n);
-	low = n->child[0] == NULL ? 0 : n->child[0]->height;
-	high = n->child[1] == NULL ? 0 : n->child[1]->height;
-	assert_in_range(low - high + 1, 0, 2);
-	assert_int_equal(n->height, (low > high ? low : high) + 1);
-	return count;
+/* Keys from @p n on. */
+static void
+assert_unused(const uint64_t *key, unsigned int n, unsigned int room)
+{
+	for (unsigned int i = n; i < room; i++)
+		assert_int_equal(key[i], VHOST_IOTLB_NO_KEY);
+}
+
+static void
+assert_leaf(struct vhost_iotlb_node *node, struct shape *s)
+{
+	const struct vhost_iotlb_leaf *leaf = vhost_iotlb_leaf_of(node);
+
+	assert_unused(leaf->start, node->n, VHOST_IOTLB_KEYS(VHOST_IOTLB_LEAF_MAPS));
+	for (unsigned int at = 0; at < node->n; at++) {
+		const struct vhost_iotlb_map *map = &leaf->map[at];
+
+		assert_int_equal(leaf->start[at], map->start);
+		assert_int_equal(leaf->span[at], map->last - map->start < VHOST_IOTLB_LONG ?
+			map->last - map->start : VHOST_IOTLB_LONG);
+		assert_true(map->start <= map->last);
+		assert_true(map->start >= s->next && (s->next > 0 || s->maps == 0));
+		s->next = map->last + 1;
+		if (s->aged != NULL)
+			s->aged[s->maps] = (struct aged){ leaf->age[at], *map };
+		s->maps++;
+	}
+}
+
+/* Nodes are full enough, hold what their parents say, in order. Returns the lowest address. */
+static uint64_t
+assert_node(struct vhost_iotlb_node *node, unsigned int height, bool root, bool last,
+		struct shape *s)
+{
+	struct vhost_iotlb_inner *inner = vhost_iotlb_inner_of(node);
+	unsigned int least = height > 0 ? VHOST_IOTLB_FANOUT / 2 : VHOST_IOTLB_LEAF_MAPS / 2;
+	uint64_t lowest = 0, low;
+
+	if (root || last)
+		least = height > 0 ? 2 : 1;
+	assert_in_range(node->n, least, height > 0 ? VHOST_IOTLB_FANOUT : VHOST_IOTLB_LEAF_MAPS);
+	if (height == 0) {
+		assert_leaf(node, s);
+		return vhost_iotlb_leaf_of(node)->start[0];
+	}
+	assert_int_equal(inner->low[0], 0);
+	assert_unused(inner->low, node->n, VHOST_IOTLB_KEYS(VHOST_IOTLB_FANOUT));
+	for (unsigned int at = 0; at < node->n; at++) {
+		low = assert_node(inner->child[at], height - 1, false, last && at == node->n - 1,
+			s);
+		if (at == 0)
+			lowest = low;
+		else
+			assert_int_equal(low, inner->low[at]);
+	}
+	return lowest;
+}
+
+static void
+assert_tree(const struct vhost_iotlb *t, struct shape *s)
+{
+	const struct vhost_iotlb_root *root = &t->tree.root;
+
+	assert_true(root->height <= VHOST_IOTLB_MAX_HEIGHT);
+	if (root->node == NULL)
+		assert_int_equal(root->height, 0);
+	else
+		(void)assert_node(root->node, root->height, true, true, s);
+	assert_int_equal(s->maps, root->count);
+}
+
+static int
+by_age(const void *a, const void *b)
+{
+	const struct aged *ma = a, *mb = b;
+
+	assert_int_not_equal(ma->age, mb->age);
+	return ma->age < mb->age ? -1 : 1;
 }
 
 static void
 assert_equals_model(const struct vhost_iotlb *t, const struct model *m)
 {
 	struct vhost_iotlb_map sorted[2 * CELLS];
+	struct aged aged[2 * CELLS];
+	struct shape shape = { .aged = aged };
 	const struct vhost_iotlb_map *map;
-	const struct vhost_iotlb_node *n;
 	size_t i = 0;
 
 	assert_int_equal(vhost_iotlb_count(t), m->n);
-	assert_int_equal(assert_balanced(t->tree.root, NULL), m->n);
-	for (n = t->oldest; n != NULL; n = n->younger)
-		assert_map(&n->map, &m->maps[i++]);
-	assert_int_equal(i, m->n);
+	assert_tree(t, &shape);
+	qsort(aged, m->n, sizeof(aged[0]), by_age);
+	for (i = 0; i < m->n; i++)
+		assert_map(&aged[i].map, &m->maps[i]);
 	memcpy(sorted, m->maps, m->n * sizeof(sorted[0]));
 	qsort(sorted, m->n, sizeof(sorted[0]), by_start);
 	i = 0;
 	VHOST_IOTLB_FOREACH(map, t)
 		assert_map(map, &sorted[i++]);
+	assert_int_equal(i, m->n);
+	i = 0;
+	for (map = vhost_iotlb_first(t, 0, UINT64_MAX); map != NULL;
+			map = vhost_iotlb_next(t, map, UINT64_MAX))
+		assert_ptr_equal(map, vhost_iotlb_lookup(t, sorted[i++].last));
 	assert_int_equal(i, m->n);
 }
 
@@ -274,21 +352,32 @@ random_map(const struct space *s, unsigned int most_cells)
 	return map;
 }
 
+/* Either way in which a table changes. */
 static int
+change(struct vhost_iotlb *t, bool add, const struct vhost_iotlb_map *map)
+{
+	return add ? vhost_iotlb_add(t, map) : vhost_iotlb_del(t, map->start, map->last);
+}
+
+/* One change, or its refusal. Before that, in some cases, its first, second, ... allocation fails,
+ * and nothing may have changed. */
+static void
 random_change(struct vhost_iotlb *t, struct model *m, const struct space *s)
 {
 	struct vhost_iotlb_map map = random_map(s, 8);
-	int got, want;
+	bool add = rnd(5) < 3, starve = rnd(4) == 0;
+	int got;
 
-	if (rnd(5) < 3) {
-		got = vhost_iotlb_add(t, &map);
-		want = model_add(m, &map);
-	} else {
-		got = vhost_iotlb_del(t, map.start, map.last);
-		want = model_del(m, map.start, map.last);
+	for (unsigned int n = 1; ; n++) {
+		fail_at = starve ? n : 0;
+		got = change(t, add, &map);
+		fail_at = 0;
+		if (got != -ENOMEM)
+			break;
+		assert_true(starve);
+		assert_equals_model(t, m);
 	}
-	assert_int_equal(got, want);
-	return got;
+	assert_int_equal(got, add ? model_add(m, &map) : model_del(m, map.start, map.last));
 }
 
 static void
@@ -777,52 +866,207 @@ a_difference_stops_where_it_is_told(void **state)
 	vhost_iotlb_destroy(t);
 }
 
-/* Every allocation of every function fails once; the table stays as it was. */
+/* Every allocation of a function that makes a table fails once. (Those of changes:
+ * random_change.) */
 static void
-out_of_memory_changes_nothing(void **state)
+without_memory_there_is_no_table(void **state)
 {
-	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	struct vhost_iotlb_map other = page;
-	struct model m = { 0 };
-	int ret;
+	struct vhost_iotlb *t = NULL, *copy = NULL;
+	struct vhost_iotlb_map m = page;
+	unsigned int n;
 
 	(void)state;
 	fail_at = 1;
 	assert_null(vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0));
-	assert_int_equal(vhost_iotlb_add(t, &page), model_add(&m, &page));
-	other.start += 0x1000;
-	other.last += 0x1000;
-	fail_at = 1;
-	assert_int_equal(vhost_iotlb_add(t, &other), -ENOMEM);
-	for (unsigned int n = 1; n <= 2; n++) {
-		fail_at = n;
-		assert_int_equal(vhost_iotlb_del(t, 0x1800, 0x18ff), -ENOMEM);
-		assert_equals_model(t, &m);
-		fail_at = n;
-		assert_null(vhost_iotlb_copy(t));
+	t = vhost_iotlb_create(500, VHOST_IOTLB_RETIRE_OLDEST);
+	for (int i = 0; i < 400; i++) {
+		m.start = i * 0x10000;
+		m.last = m.start + 0xfff;
+		assert_int_equal(vhost_iotlb_add(t, &m), 0);
 	}
-	assert_int_equal(vhost_iotlb_txn_begin(t), 0);
-	assert_int_equal(vhost_iotlb_del(t, 0x1800, 0x18ff), 0);
-	for (unsigned int n = 1; ; n++) {
+	for (n = 1; copy == NULL; n++) {
 		fail_at = n;
-		ret = vhost_iotlb_txn_diff(t, NULL, NULL);
-		if (ret != -ENOMEM)
-			break;
+		copy = vhost_iotlb_copy(t);
+		fail_at = 0;
 	}
-	fail_at = 0;
-	assert_int_equal(ret, 1);
-	vhost_iotlb_txn_abort(t);
-	assert_equals_model(t, &m);
+	/* The table, its nodes, the order of age. */
+	assert_true(n > 1 + 400 / VHOST_IOTLB_LEAF_MAPS);
+	assert_int_equal(vhost_iotlb_count(copy), 400);
+	assert_int_equal(vhost_iotlb_diff(t, copy, NULL, NULL), 0);
+	assert_tree(copy, &(struct shape){ 0 });
+	vhost_iotlb_destroy(copy);
 	vhost_iotlb_destroy(t);
 }
 
-/* Depth as promised by the balance, at a size that a chain would not survive. */
+static void
+undoing_allocates_nothing(void **state)
+{
+	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0), *before;
+	struct vhost_iotlb_map m = page;
+
+	(void)state;
+	for (int i = 0; i < 400; i++) {
+		m.start = i * 0x10000;
+		m.last = m.start + 0xfff;
+		assert_int_equal(vhost_iotlb_add(t, &m), 0);
+	}
+	before = vhost_iotlb_copy(t);
+	assert_int_equal(vhost_iotlb_txn_begin(t), 0);
+	assert_int_equal(vhost_iotlb_del(t, 0x800, 200 * 0x10000 + 0x7ff), 0);
+	assert_int_equal(vhost_iotlb_txn_diff(t, NULL, NULL), 201);
+	vhost_iotlb_reset(t);
+	assert_int_equal(vhost_iotlb_add(t, &page), 0);
+	fail_at = 1;
+	assert_int_equal(vhost_iotlb_txn_diff(t, NULL, NULL), 401);
+	vhost_iotlb_txn_abort(t);
+	assert_int_equal(fail_at, 1);              /* nobody asked */
+	fail_at = 0;
+	assert_int_equal(vhost_iotlb_diff(before, t, NULL, NULL), 0);
+	assert_tree(t, &(struct shape){ 0 });
+	vhost_iotlb_destroy(before);
+	vhost_iotlb_destroy(t);
+}
+
+/*
+ * A table of thousands of maps: several levels of nodes of full size. The model is a line of cells,
+ * each of which says where its map begins.
+ */
+#define LINE 20000u
+#define LINE_ROUNDS 60000
+
+struct line {
+	unsigned int begin[LINE];                  /* of the map, plus 1; 0: not mapped */
+	size_t maps;
+};
+
+static struct vhost_iotlb_map
+line_map(unsigned int first, unsigned int cells)
+{
+	return (struct vhost_iotlb_map){
+		.start = (uint64_t)first << 12, .last = ((uint64_t)(first + cells) << 12) - 1,
+		.addr = ((uint64_t)first << 12) + 0x1000, .perm = VHOST_ACCESS_RW,
+		.backing.fd = -1 };
+}
+
+static int
+line_add(struct line *l, unsigned int first, unsigned int cells)
+{
+	for (unsigned int i = first; i < first + cells; i++)
+		if (l->begin[i] != 0)
+			return -EEXIST;
+	for (unsigned int i = first; i < first + cells; i++)
+		l->begin[i] = first + 1;
+	l->maps++;
+	return 0;
+}
+
+static void
+line_del(struct line *l, unsigned int first, unsigned int cells)
+{
+	unsigned int end = first + cells;
+
+	/* What is left above the range begins anew. */
+	if (end < LINE && l->begin[end] != 0 && l->begin[end] <= end) {
+		unsigned int old = l->begin[end];
+
+		for (unsigned int i = end; i < LINE && l->begin[i] == old; i++)
+			l->begin[i] = end + 1;
+		l->maps++;
+	}
+	for (unsigned int i = first; i < end; i++) {
+		/* A map ends here, unless part of it is left below the range. */
+		if (l->begin[i] > first && (i + 1 == end || l->begin[i + 1] != l->begin[i]))
+			l->maps--;
+	}
+	for (unsigned int i = first; i < end; i++)
+		l->begin[i] = 0;
+}
+
+static void
+assert_line_at(const struct vhost_iotlb *t, const struct line *l, unsigned int cell)
+{
+	const struct vhost_iotlb_map *map = vhost_iotlb_lookup(t, ((uint64_t)cell << 12) | 0x123);
+	unsigned int end = cell;
+
+	if (l->begin[cell] == 0) {
+		assert_null(map);
+		return;
+	}
+	while (end < LINE && l->begin[end] == l->begin[cell])
+		end++;
+	assert_non_null(map);
+	assert_int_equal(map->start >> 12, l->begin[cell] - 1);
+	assert_int_equal((map->last + 1) >> 12, end);
+	assert_int_equal(map->addr, map->start + 0x1000);
+}
+
+static void
+assert_line(const struct vhost_iotlb *t, const struct line *l)
+{
+	const struct vhost_iotlb_map *map;
+	uint64_t mapped = 0, want = 0;
+
+	assert_tree(t, &(struct shape){ 0 });
+	assert_int_equal(vhost_iotlb_count(t), l->maps);
+	for (unsigned int i = 0; i < LINE; i++)
+		want += l->begin[i] != 0;
+	VHOST_IOTLB_FOREACH(map, t) {
+		assert_line_at(t, l, map->start >> 12);
+		mapped += (map->last + 1 - map->start) >> 12;
+	}
+	assert_int_equal(mapped, want);
+}
+
+static void
+thousands_of_maps(void **state)
+{
+	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
+	static struct line line, before;
+	unsigned int left = 0;
+
+	(void)state;
+	random_state = SEED;
+	for (int i = 0; i < LINE_ROUNDS; i++) {
+		/* It fills up, and empties again. */
+		bool add = rnd(10) < (i / 15000 % 2 == 0 ? 9 : 1);
+		unsigned int cells = 1 + rnd(add || rnd(50) ? 4 : 400);
+		unsigned int first = rnd(LINE - cells);
+		struct vhost_iotlb_map map = line_map(first, cells);
+
+		if (left == 0 && rnd(100) == 0) {
+			before = line;
+			left = 1 + rnd(300);
+			assert_int_equal(vhost_iotlb_txn_begin(t), 0);
+		}
+		if (add) {
+			assert_int_equal(vhost_iotlb_add(t, &map), line_add(&line, first, cells));
+		} else {
+			assert_int_equal(vhost_iotlb_del(t, map.start, map.last), 0);
+			line_del(&line, first, cells);
+		}
+		assert_line_at(t, &line, rnd(LINE));
+		if (left == 0 || --left > 0)
+			continue;
+		if (rnd(2)) {
+			vhost_iotlb_txn_abort(t);
+			line = before;
+		} else {
+			vhost_iotlb_txn_commit(t);
+		}
+		assert_line(t, &line);
+	}
+	assert_line(t, &line);
+	vhost_iotlb_destroy(t);
+}
+
+/* As few levels as nodes that are half full make, at a size that a chain would not survive. */
 static void
 a_large_table_stays_flat(void **state)
 {
 	const unsigned int n = 1u << 17;
 	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
 	struct vhost_iotlb_map m = page;
+	size_t levels = 1;
 
 	(void)state;
 	for (unsigned int i = 0; i < n; i++) {
@@ -830,15 +1074,20 @@ a_large_table_stays_flat(void **state)
 		m.last = m.start | 0xfff;
 		assert_int_equal(vhost_iotlb_add(t, &m), 0);
 	}
-	assert_int_equal(assert_balanced(t->tree.root, NULL), n);
-	assert_in_range(t->tree.root->height, 18, 25);   /* 1.44 log2(n) */
+	assert_tree(t, &(struct shape){ 0 });
+	for (size_t holds = VHOST_IOTLB_LEAF_MAPS; holds < n; holds *= VHOST_IOTLB_FANOUT - 1)
+		levels++;
+	/* A table that grew upwards has full nodes. */
+	assert_int_equal(t->tree.root.height + 1, levels);
 	for (unsigned int i = 0; i < n; i += 2) {
 		m.start = (uint64_t)i << 12;
 		assert_int_equal(vhost_iotlb_del(t, m.start, m.start | 0xfff), 0);
 	}
-	assert_int_equal(assert_balanced(t->tree.root, NULL), n / 2);
+	assert_int_equal(vhost_iotlb_count(t), n / 2);
+	assert_tree(t, &(struct shape){ 0 });
 	assert_int_equal(vhost_iotlb_del(t, 0x800, UINT64_MAX), 0);
 	assert_int_equal(vhost_iotlb_count(t), 0);
+	assert_null(t->tree.root.node);
 	vhost_iotlb_destroy(t);
 }
 
@@ -860,7 +1109,9 @@ main(void)
 		cmocka_unit_test(slicing_makes_no_difference),
 		cmocka_unit_test(transaction_difference_is_that_of_the_tables),
 		cmocka_unit_test(a_difference_stops_where_it_is_told),
-		cmocka_unit_test(out_of_memory_changes_nothing),
+		cmocka_unit_test(without_memory_there_is_no_table),
+		cmocka_unit_test(undoing_allocates_nothing),
+		cmocka_unit_test(thousands_of_maps),
 		cmocka_unit_test(a_large_table_stays_flat),
 	};
 
