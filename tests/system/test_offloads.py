@@ -4,6 +4,7 @@ import ipaddress
 import struct
 
 import harness
+import test_peer
 import vhost_user
 
 NEEDS_CSUM, DATA_VALID = 1, 2
@@ -68,9 +69,12 @@ class Flow:
 
 
 class Offloads(harness.Case):
+    def serve(self):
+        return harness.Daemon(self)
+
     def setUp(self):
         super().setUp()
-        self.daemon = harness.Daemon(self)
+        self.daemon = self.serve()
         self.flows = Flow(4), Flow(6)
 
     def start(self, features):
@@ -149,6 +153,21 @@ class Offloads(harness.Case):
         front.fill()
         self.exchange(front, 0)
         self.finish(front, 4)
+
+
+class Peer(Offloads):
+    """NVIDIA's driver, which makes each queue anew."""
+    devargs = {}
+
+    def serve(self):
+        return harness.Daemon(self, vdevs=test_peer.peer(**self.devargs),
+                              eal_args=test_peer.eal(cores='0'))
+
+
+class PeerInAdvance(Peer):
+    """It makes queues in advance, with all four offloads, and takes away what was not negotiated; or
+    makes them anew, when that can't be modified."""
+    devargs = {'queues': 1, 'queue_size': 256}
 
 
 if __name__ == '__main__':
