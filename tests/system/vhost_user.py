@@ -458,7 +458,7 @@ class Frontend:
 
     def set_log(self, log):
         """Share a log. The back-end answers when it has it."""
-        self.request(SET_LOG_BASE, struct.pack('<QQ', log.size, log.offset), [log.fd])
+        self.request(SET_LOG_BASE, struct.pack('<QQ', log.size, 0), [log.fd])
 
     def logging(self, on):
         """Switch logging on or off, as QEMU does it on a running device: features, then the addresses
@@ -539,21 +539,19 @@ class Frontend:
 class DirtyLog:
     """A log that the back-end marks pages in, for guest memory of @mem_bytes."""
 
-    def __init__(self, mem_bytes, offset=0):
-        self.offset = offset
+    def __init__(self, mem_bytes):
         self.size = (GPA + mem_bytes) // PAGE // 8
         self.fd = os.memfd_create('log', os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, offset + self.size)
-        self.mem = mmap.mmap(self.fd, offset + self.size)
+        os.ftruncate(self.fd, self.size)
+        self.mem = mmap.mmap(self.fd, self.size)
 
     def take(self):
         """Offsets in guest memory of the pages that are marked, which are so no more."""
-        first = GPA // PAGE // 8
-        start = self.offset + first
-        bits = bytes(self.mem[start:self.offset + self.size])
-        if any(self.mem[self.offset:start]):
+        start = GPA // PAGE // 8
+        bits = bytes(self.mem[start:self.size])
+        if any(self.mem[:start]):
             raise FrontendError('pages outside of memory are marked')
-        self.mem[start:self.offset + self.size] = bytes(len(bits))
+        self.mem[start:self.size] = bytes(len(bits))
         return {(8 * i + bit) * PAGE for i, byte in enumerate(bits) if byte
                 for bit in range(8) if byte >> bit & 1}
 
