@@ -5,7 +5,7 @@ What it asks of the emulated card and is not answered as a card would is the emu
 tests hold for every DPDK that the distribution may bring; none names a version. Where the driver
 itself can't, a test says so and accepts that a later one can.
 """
-import array
+import functools
 import mmap
 import os
 import pathlib
@@ -14,8 +14,8 @@ import socket
 import struct
 import subprocess
 import threading
+import sys
 import time
-import unittest
 
 import harness
 import test_frontend
@@ -46,8 +46,6 @@ VRING_F_LOG = 1
 # protection domain, which can't go as long as they are there.
 LEAKS_OF_A_LOG = {'mkey': 2, 'pd': 1}
 
-DRIVER_LOG = ('--log-level=pmd.vdpa.mlx5:debug', '--log-level=pmd.common.mlx5:debug')
-
 
 def setUpModule():
     """The driver comes with the distribution's DPDK: where it is not, there is nothing to skip."""
@@ -68,8 +66,29 @@ def eal(*options, **kwargs):
     return [option for option in harness.eal(*options, **kwargs) if option != '--no-pci']
 
 
+# The driver's configuration threads forget a task that they are handed while they are about to go
+# to sleep, and what enables rings while they finish a stop (doc/guides/peer.rst). On a busy machine
+# that happens: a test with such threads may fail twice.
+ATTEMPTS = 3
+
+
+def with_threads(test):
+    """A test method on a driver that has configuration threads."""
+    @functools.wraps(test)
+    def run(self):
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return test(self)
+            except (AssertionError, OSError, vhost_user.FrontendError) as error:
+                print('once more, after: %s' % str(error)[:200], file=sys.stderr)
+            self.doCleanups()
+            self.setUp()
+        return test(self)
+    return run
+
+
 class PeerCase(harness.Case):
-    def peer_bench(self, name, devargs=None, devices=(), status=0, options=(), vdevs=(),
+    def peer_bench(self, name, devargs=None, devices=(), attempts=1, options=(), vdevs=(),
                    timeout=harness.RUN_TIMEOUT, **bench):
         """A benchmark on the driver. Returns its JSON object and the Result."""
         out = self.dir / 'bench.json'
@@ -77,10 +96,14 @@ class PeerCase(harness.Case):
                    '--bench', name, '--json', out]
         for key, value in bench.items():
             command += ['--' + key.replace('_', '-'), str(value)]
-        result = self.run_emu(command, devices, timeout=timeout)
-        self.assert_status(result, status)
-        data = harness.json.loads(out.read_text())
-        out.unlink()
+        for attempt in range(attempts):
+            result = self.run_emu(command, devices, timeout=timeout)
+            data = harness.json.loads(out.read_text())
+            out.unlink()
+            if not data['failed'] or attempt == attempts - 1:
+                break
+            print('once more, after: %s' % data['failed'], file=sys.stderr)
+        self.assert_status(result, 0)
         return data, result
 
     def assert_clean(self, result, faults=True, leaks=None):
@@ -97,6 +120,8 @@ class PeerCase(harness.Case):
         self.assertGreater(data['packets']['received'], 0, data)
 
     def reset(self, devargs=None, iterations=10, queues=2, mem='64M', **kwargs):
+        if (devargs or {}).get('max_conf_threads'):
+            kwargs = {'gap': 100, 'attempts': ATTEMPTS, **kwargs}
         data, result = self.peer_bench('reset', devargs, iterations=iterations, queues=queues,
                                        mem=mem, **kwargs)
         self.assertIsNone(data['failed'], data)
@@ -352,6 +377,13 @@ class Migration(Guests):
                                              ring.used + 4 + 8 * (at % ring.size))
                 self.assertTrue(front.is_dirty(ring.buffer(desc)), 'a buffer of ring %d' % ring.index)
 
+    def dirty_rings(self, front):
+        """Stop, and check that the used rings are in the log as well."""
+        front.stop()
+        for ring in front.rings:
+            if ring.next_used > 0:
+                self.assertTrue(front.is_dirty(ring.used), 'used ring %d' % ring.index)
+
     def test_log(self):
         """What the device writes is logged, from the request on until the last ring stands."""
         front = self.serve(log=True)
@@ -359,18 +391,15 @@ class Migration(Guests):
         self.assertFalse(any(front.log[:]), 'nobody asked for a log')
         front.start_log()
         self.dirty_buffers(front, 60)
-        front.stop()
-        for ring in front.rings:
-            self.assertTrue(front.is_dirty(ring.used), 'used ring %d' % ring.index)
+        self.dirty_rings(front)
         self.leave(front)
 
+    @with_threads
     def test_log_with_threads(self):
         front = self.serve({'max_conf_threads': 2}, log=True)
         front.start_log()
         self.dirty_buffers(front, 60)
-        front.stop()
-        for ring in front.rings:
-            self.assertTrue(front.is_dirty(ring.used), 'used ring %d' % ring.index)
+        self.dirty_rings(front)
         self.leave(front)
 
     def test_called_off(self):
@@ -419,20 +448,28 @@ class Rings(Guests):
         for index in (2 * pair, 2 * pair + 1):
             front.enable(index, on)
 
-    def test_come_and_go(self):
+    def come_and_go(self, devargs=None):
         """The second pair comes and goes; indices survive, and the first one goes on."""
-        for devargs in ({}, {'queues': 2, 'queue_size': 256}, {'max_conf_threads': 2}):
-            with self.subTest(devargs=devargs):
-                front = self.serve(devargs)
-                for number in range(5):
-                    self.assert_flows(front, first=1000 * number)
-                    self.enable_pair(front, 1, False)
-                    self.assertEqual(vhost_user.ping_pong(front, 40, 0, 1 << 20), (0, 0))
-                    self.enable_pair(front, 1, True)
-                self.assert_flows(front, first=1 << 30)
-                bases = front.stop()
-                self.assertEqual(bases[1::2], [5 * 80 + 40, 5 * 40 + 40])
-                self.leave(front)
+        front = self.serve(devargs)
+        for number in range(5):
+            self.assert_flows(front, first=1000 * number)
+            self.enable_pair(front, 1, False)
+            self.assertEqual(vhost_user.ping_pong(front, 40, 0, 1 << 20), (0, 0))
+            self.enable_pair(front, 1, True)
+        self.assert_flows(front, first=1 << 30)
+        bases = front.stop()
+        self.assertEqual(bases[1::2], [5 * 80 + 40, 5 * 40 + 40])
+        self.leave(front)
+
+    def test_come_and_go(self):
+        self.come_and_go()
+
+    def test_queues_made_before_come_and_go(self):
+        self.come_and_go({'queues': 2, 'queue_size': 256})
+
+    @with_threads
+    def test_come_and_go_with_threads(self):
+        self.come_and_go({'max_conf_threads': 2})
 
     def test_frames_wait(self):
         """What is made available on a disabled ring is sent when it is enabled, not before."""
