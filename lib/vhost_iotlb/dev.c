@@ -15,6 +15,8 @@ struct vhost_iotlb_dev {
 	void *parent;
 	struct vhost_iotlb_fe *fe;             /* the front-end that is open, or NULL */
 	struct vhost_iotlb *none;              /* an empty table, always */
+	unsigned int ngroups;
+	unsigned int group_asid[VHOST_IOTLB_MAX_GROUPS];      /* what each group is bound to */
 	unsigned int nas;
 	struct address_space as[];             /* nas of them; nothing is shared between them: C7 */
 };
@@ -23,7 +25,7 @@ struct vhost_iotlb_fe {
 	struct vhost_iotlb_dev *dev;
 	uint64_t acked;                        /* backend features acknowledged */
 	bool negotiated;                       /* set_features was called */
-	bool mapped;                           /* a map operation was done */
+	bool relies;                           /* a map operation or binding was done */
 };
 
 /* One step of a change, for a parent that takes them one by one. */
@@ -174,21 +176,32 @@ as_finish(struct vhost_iotlb_dev *dev, unsigned int asid, int ret)
 	return ret;
 }
 
+static bool
+ops_are_valid(const struct vhost_iotlb_parent_ops *ops)
+{
+	if (ops->reset == NULL || (ops->dma_map == NULL) != (ops->dma_unmap == NULL))
+		return false;
+	if (ops->features & VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_DESC_ASID))
+		return false;
+	if (ops->set_group_asid == NULL)
+		return ops->ngroups == 0 && ops->vq_group == NULL && ops->vq_desc_group == NULL;
+	return ops->ngroups > 0 && ops->ngroups <= VHOST_IOTLB_MAX_GROUPS;
+}
+
 int
 vhost_iotlb_dev_create(const struct vhost_iotlb_parent_ops *ops, void *parent, unsigned int nas,
 		struct vhost_iotlb_dev **dev)
 {
 	struct vhost_iotlb_dev *d;
 
-	if (ops->reset == NULL || (ops->dma_map == NULL) != (ops->dma_unmap == NULL))
-		return -EINVAL;
-	if (nas == 0 || nas > VHOST_IOTLB_MAX_AS)
+	if (!ops_are_valid(ops) || nas == 0 || nas > VHOST_IOTLB_MAX_AS)
 		return -EINVAL;
 	d = calloc(1, sizeof(*d) + nas * sizeof(d->as[0]));
 	if (d == NULL)
 		return -ENOMEM;
 	d->ops = ops;
 	d->parent = parent;
+	d->ngroups = ops->ngroups > 0 ? ops->ngroups : 1;
 	d->none = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
 	if (d->none == NULL)
 		goto nomem;
@@ -225,6 +238,8 @@ vhost_iotlb_dev_features(const struct vhost_iotlb_dev *dev)
 
 	if (dev->nas > 1)
 		features |= VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_IOTLB_ASID);
+	if (dev->nas > 1 && ops->vq_desc_group != NULL)
+		features |= VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_DESC_ASID);
 	/* C4: maps persist with the platform IOMMU, which no virtio reset reaches, and with a
 	 * parent that can be told to end them, which is what reset_map is; or the parent says so
 	 * itself. */
@@ -237,6 +252,67 @@ unsigned int
 vhost_iotlb_dev_nas(const struct vhost_iotlb_dev *dev)
 {
 	return dev->nas;
+}
+
+/*
+ * Groups. They change which address space translates what, and never the address spaces: C7.
+ */
+
+unsigned int
+vhost_iotlb_dev_ngroups(const struct vhost_iotlb_dev *dev)
+{
+	return dev->ngroups;
+}
+
+int
+vhost_iotlb_dev_vq_group(const struct vhost_iotlb_dev *dev, unsigned int vq)
+{
+	unsigned int group = dev->ops->vq_group == NULL ? 0 : dev->ops->vq_group(dev->parent, vq);
+
+	return group < dev->ngroups ? (int)group : -EIO;
+}
+
+int
+vhost_iotlb_dev_vq_desc_group(const struct vhost_iotlb_dev *dev, unsigned int vq)
+{
+	unsigned int group;
+
+	if (dev->ops->vq_desc_group == NULL)
+		return -EOPNOTSUPP;
+	group = dev->ops->vq_desc_group(dev->parent, vq);
+	return group < dev->ngroups ? (int)group : -EIO;
+}
+
+int
+vhost_iotlb_dev_group_asid(const struct vhost_iotlb_dev *dev, unsigned int group)
+{
+	return group < dev->ngroups ? (int)dev->group_asid[group] : -EINVAL;
+}
+
+static int
+bind_group(struct vhost_iotlb_dev *dev, unsigned int group, unsigned int asid)
+{
+	int ret = 0;
+
+	if (dev->group_asid[group] != asid)
+		ret = dev->ops->set_group_asid(dev->parent, group, asid);
+	if (ret == 0)
+		dev->group_asid[group] = asid;
+	return ret;
+}
+
+/* All groups return to address space 0. Returns 0 or the first error, after all were tried. */
+static int
+unbind_groups(struct vhost_iotlb_dev *dev)
+{
+	int first = 0, ret;
+
+	for (unsigned int group = 0; group < dev->ngroups; group++) {
+		ret = bind_group(dev, group, 0);
+		if (ret < 0 && first == 0)
+			first = ret;
+	}
+	return first;
 }
 
 /* The parent has cleared all its maps by itself: follow. */
@@ -255,7 +331,7 @@ forget_maps(struct vhost_iotlb_dev *dev)
 static bool
 wants_old_reset(const struct vhost_iotlb_fe *fe)
 {
-	return fe != NULL && (fe->negotiated || fe->mapped) &&
+	return fe != NULL && (fe->negotiated || fe->relies) &&
 		(fe->acked & VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_IOTLB_PERSIST)) == 0;
 }
 
@@ -270,10 +346,11 @@ vhost_iotlb_dev_reset(struct vhost_iotlb_dev *dev)
 		ret = dev->ops->compat_reset(dev->parent, VHOST_IOTLB_RESET_CLEAN_MAP);
 		if (ret == 0)
 			forget_maps(dev);
-		return ret;
+	} else {
+		/* C1: no table is touched and no map operation called. C2: nor is reset_map. */
+		ret = dev->ops->reset(dev->parent);
 	}
-	/* C1: no table is touched and no map operation called. C2: nor is reset_map. */
-	return dev->ops->reset(dev->parent);
+	return ret < 0 ? ret : unbind_groups(dev);
 }
 
 const struct vhost_iotlb *
@@ -348,6 +425,9 @@ vhost_iotlb_fe_release(struct vhost_iotlb_fe *fe)
 		if (ret < 0 && first == 0)
 			first = ret;
 	}
+	ret = unbind_groups(dev);
+	if (ret < 0 && first == 0)
+		first = ret;
 	/* C2: now that all maps are gone, and from nowhere else. The next front-end finds the
 	 * initial mapping. */
 	for (unsigned int asid = 0; asid < dev->nas && dev->ops->reset_map != NULL; asid++) {
@@ -376,7 +456,7 @@ vhost_iotlb_fe_set_features(struct vhost_iotlb_fe *fe, uint64_t features)
 		return -EINVAL;
 	if ((features & desc_asid) != 0 && (features & asid) == 0)
 		return -EINVAL;
-	if (fe->mapped)
+	if (fe->relies)
 		return -EBUSY;
 	fe->acked = features;
 	fe->negotiated = true;
@@ -389,12 +469,37 @@ vhost_iotlb_fe_features(const struct vhost_iotlb_fe *fe)
 	return fe->acked;
 }
 
+/* The table of an address space that the front-end may name, or NULL. */
+static struct vhost_iotlb *
+fe_table(const struct vhost_iotlb_fe *fe, unsigned int asid)
+{
+	if (asid != 0 && (fe->acked & VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_IOTLB_ASID)) == 0)
+		return NULL;
+	return as_table(fe->dev, asid);
+}
+
+int
+vhost_iotlb_fe_set_group_asid(struct vhost_iotlb_fe *fe, unsigned int group, unsigned int asid)
+{
+	int ret;
+
+	if (fe->dev->ops->set_group_asid == NULL)
+		return -EOPNOTSUPP;
+	if (group >= fe->dev->ngroups || fe_table(fe, asid) == NULL)
+		return -EINVAL;
+	ret = bind_group(fe->dev, group, asid);
+	if (ret < 0)
+		return ret;
+	fe->relies = true;
+	return 0;
+}
+
 /* What a change of one address space is: map if it is given, else unmap of [start, last]. */
 static int
 change(struct vhost_iotlb_fe *fe, unsigned int asid, const struct vhost_iotlb_map *map,
 		uint64_t start, uint64_t last)
 {
-	struct vhost_iotlb *table = as_table(fe->dev, asid);
+	struct vhost_iotlb *table = fe_table(fe, asid);
 	bool batch;
 	int ret;
 
@@ -408,7 +513,7 @@ change(struct vhost_iotlb_fe *fe, unsigned int asid, const struct vhost_iotlb_ma
 		ret = as_finish(fe->dev, asid, ret);
 	if (ret < 0)
 		return ret;
-	fe->mapped = true;
+	fe->relies = true;
 	return 0;
 }
 
@@ -427,7 +532,7 @@ vhost_iotlb_fe_unmap(struct vhost_iotlb_fe *fe, unsigned int asid, uint64_t star
 int
 vhost_iotlb_fe_batch_begin(struct vhost_iotlb_fe *fe, unsigned int asid)
 {
-	struct vhost_iotlb *table = as_table(fe->dev, asid);
+	struct vhost_iotlb *table = fe_table(fe, asid);
 
 	return table == NULL ? -EINVAL : vhost_iotlb_txn_begin(table);
 }
@@ -435,7 +540,7 @@ vhost_iotlb_fe_batch_begin(struct vhost_iotlb_fe *fe, unsigned int asid)
 int
 vhost_iotlb_fe_batch_end(struct vhost_iotlb_fe *fe, unsigned int asid)
 {
-	struct vhost_iotlb *table = as_table(fe->dev, asid);
+	struct vhost_iotlb *table = fe_table(fe, asid);
 	int ret;
 
 	if (table == NULL || !vhost_iotlb_txn_is_open(table))
@@ -448,7 +553,7 @@ int
 vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 		const struct vhost_iotlb *table, unsigned int *changed)
 {
-	struct vhost_iotlb *own = as_table(fe->dev, asid);
+	struct vhost_iotlb *own = fe_table(fe, asid);
 	const struct vhost_iotlb_map *map;
 	int ret = 0;
 
@@ -467,7 +572,7 @@ vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 	ret = as_finish(fe->dev, asid, ret);
 	if (ret < 0)
 		return ret;
-	fe->mapped = true;
+	fe->relies = true;
 	if (changed != NULL)
 		*changed = ret;
 	return 0;
@@ -482,5 +587,5 @@ vhost_iotlb_fe_reset(struct vhost_iotlb_fe *fe)
 const struct vhost_iotlb *
 vhost_iotlb_fe_table(const struct vhost_iotlb_fe *fe, unsigned int asid)
 {
-	return as_table(fe->dev, asid);
+	return fe_table(fe, asid);
 }

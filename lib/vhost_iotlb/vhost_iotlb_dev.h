@@ -60,6 +60,9 @@
 /** Most address spaces of a device. */
 #define VHOST_IOTLB_MAX_AS 64u
 
+/** Most groups of a device. */
+#define VHOST_IOTLB_MAX_GROUPS 64u
+
 /**
  * What a parent offers. Leave out (NULL) what it can't do. Functions return 0 or a negative errno;
  * on an error they have changed nothing. They run on the thread of the call that caused them and
@@ -92,8 +95,28 @@ struct vhost_iotlb_parent_ops {
 	/** Remove [start, last] from @p asid. All of it is mapped, by one dma_map or several; parts
 	 * of others may remain. */
 	int (*dma_unmap)(void *parent, unsigned int asid, uint64_t start, uint64_t last);
-	/** Backend features that the parent declares itself, masks of VHOST_BACKEND_F_*. */
+	/** Backend features that the parent declares itself, masks of VHOST_BACKEND_F_*. Not
+	 * DESC_ASID, which vq_desc_group declares. */
 	uint64_t features;
+
+	/*
+	 * Groups. What the device does memory accesses for is divided into groups, and each group
+	 * translates with the address space that it is bound to: 0 at first, after each reset, and
+	 * when a front-end leaves (C7). A parent without set_group_asid has one group, in address
+	 * space 0 for good.
+	 */
+
+	/** Number of groups, 1 to VHOST_IOTLB_MAX_GROUPS; without set_group_asid 0. */
+	unsigned int ngroups;
+	/** Let @p group translate with address space @p asid from now on. The maps of no address
+	 * space change. A parent that can't do that while it runs returns -EBUSY. */
+	int (*set_group_asid)(void *parent, unsigned int group, unsigned int asid);
+	/** The group of virtqueue @p vq. Without it all virtqueues are in group 0. */
+	unsigned int (*vq_group)(void *parent, unsigned int vq);
+	/** The group of the descriptors of virtqueue @p vq, the driver and device areas included
+	 * (virtio's words; mlx5: desc_group_mkey). Without it they are where the virtqueue's data
+	 * is, and DESC_ASID is not offered. */
+	unsigned int (*vq_desc_group)(void *parent, unsigned int vq);
 };
 
 /** A parent device and its address spaces. Opaque. */
@@ -105,7 +128,8 @@ struct vhost_iotlb_fe;
 /**
  * Describe a parent device of @p nas address spaces (1 to VHOST_IOTLB_MAX_AS). @p ops and @p parent
  * outlive it. No op is called.
- * Returns 0 and *dev, or -EINVAL (no reset, half of dma_map and dma_unmap, nas) or -ENOMEM.
+ * Returns 0 and *dev, or -EINVAL (no reset, half of dma_map and dma_unmap, nas, groups without a
+ * way to bind them or the other way round, DESC_ASID declared) or -ENOMEM.
  */
 int
 vhost_iotlb_dev_create(const struct vhost_iotlb_parent_ops *ops, void *parent, unsigned int nas,
@@ -117,8 +141,8 @@ vhost_iotlb_dev_destroy(struct vhost_iotlb_dev *dev);
 
 /**
  * The backend features that a front-end may acknowledge, masks of VHOST_BACKEND_F_*:
- * IOTLB_MSG_V2 and IOTLB_BATCH always; IOTLB_ASID with more than one address space; IOTLB_PERSIST
- * by C4; and what the parent declares.
+ * IOTLB_MSG_V2 and IOTLB_BATCH always; IOTLB_ASID with more than one address space; DESC_ASID if
+ * besides there are groups for descriptors; IOTLB_PERSIST by C4; and what the parent declares.
  */
 uint64_t
 vhost_iotlb_dev_features(const struct vhost_iotlb_dev *dev);
@@ -126,6 +150,23 @@ vhost_iotlb_dev_features(const struct vhost_iotlb_dev *dev);
 /** Number of address spaces. */
 unsigned int
 vhost_iotlb_dev_nas(const struct vhost_iotlb_dev *dev);
+
+/** Number of groups, 1 or more. */
+unsigned int
+vhost_iotlb_dev_ngroups(const struct vhost_iotlb_dev *dev);
+
+/** The group of virtqueue @p vq, or -EIO if the parent names one that there is not. */
+int
+vhost_iotlb_dev_vq_group(const struct vhost_iotlb_dev *dev, unsigned int vq);
+
+/** The group of the descriptors of virtqueue @p vq; -EOPNOTSUPP if they have none of their own,
+ * -EIO if the parent names one that there is not. */
+int
+vhost_iotlb_dev_vq_desc_group(const struct vhost_iotlb_dev *dev, unsigned int vq);
+
+/** The address space that @p group is bound to, or -EINVAL if there is no such group. */
+int
+vhost_iotlb_dev_group_asid(const struct vhost_iotlb_dev *dev, unsigned int group);
 
 /** Reset the virtio device, whether or not it has a front-end. With one it is
  * vhost_iotlb_fe_reset(); without, it is the compliant reset (C5). */
@@ -147,10 +188,11 @@ vhost_iotlb_fe_open(struct vhost_iotlb_dev *dev, struct vhost_iotlb_fe **fe);
 
 /**
  * Release the front-end and free it. Open batches are dropped; all maps of all address spaces go
- * (one set_map with an empty table, or the fewest dma_unmaps, where there are maps); then reset_map
- * runs for every address space, whether it had maps or not (C2). The virtio device is not reset:
- * that is a call of its own. Always releases: returns 0, or the first error of the parent's ops,
- * after all of them ran. NULL is allowed.
+ * (one set_map with an empty table, or the fewest dma_unmaps, where there are maps); groups that
+ * are bound elsewhere return to address space 0; then reset_map runs for every address space,
+ * whether it had maps or not (C2). The virtio device is not reset: that is a call of its own.
+ * Always releases: returns 0, or the first error of the parent's ops, after all of them ran. NULL
+ * is allowed.
  */
 int
 vhost_iotlb_fe_release(struct vhost_iotlb_fe *fe);
@@ -161,8 +203,8 @@ vhost_iotlb_fe_dev(const struct vhost_iotlb_fe *fe);
 
 /**
  * Acknowledge backend features. The first call negotiates; later ones replace what was
- * acknowledged, until the first map operation: from there on it is fixed, because the parent was
- * promised it.
+ * acknowledged, until the first map operation or binding of a group: from there on it is fixed,
+ * because the parent was promised it.
  * Returns 0; -EINVAL: a bit that is not offered, or DESC_ASID without IOTLB_ASID; -EBUSY: too late.
  */
 int
@@ -171,6 +213,20 @@ vhost_iotlb_fe_set_features(struct vhost_iotlb_fe *fe, uint64_t features);
 /** What was acknowledged. */
 uint64_t
 vhost_iotlb_fe_features(const struct vhost_iotlb_fe *fe);
+
+/*
+ * Address spaces other than 0 are there for a front-end that has acknowledged IOTLB_ASID; for
+ * another "there is no such address space".
+ */
+
+/**
+ * Bind @p group to address space @p asid. Maps stay where they are (C7). It holds until the next
+ * virtio reset. Bound there already: nobody is called.
+ * Returns 0; -EOPNOTSUPP: the parent has no groups to bind; -EINVAL: no such group or address
+ * space; or the error of the parent.
+ */
+int
+vhost_iotlb_fe_set_group_asid(struct vhost_iotlb_fe *fe, unsigned int group, unsigned int asid);
 
 /**
  * Add one map to address space @p asid, at once, or with the batch that is open.
@@ -216,11 +272,13 @@ vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 		const struct vhost_iotlb *table, unsigned int *changed);
 
 /**
- * A virtio reset. Maps stay, open batches too (C1), and the parent's reset() runs. A front-end
+ * A virtio reset. Maps stay, open batches too (C1), and the parent's reset() runs. Groups that are
+ * bound elsewhere return to address space 0, which the parent is told behind its reset. A front-end
  * whose negotiation is over, by set_features or by its first map operation, without IOTLB_PERSIST
  * gets compat_reset(CLEAN_MAP) instead from a parent that has it; after that all tables are empty,
  * open batches are dropped and the initial mapping is back, because that is so in the parent (C5).
- * Returns 0 or the error of the parent.
+ * Returns 0 or the error of the parent; if that came from returning a group, the reset itself is
+ * done, and that group is bound as before.
  */
 int
 vhost_iotlb_fe_reset(struct vhost_iotlb_fe *fe);

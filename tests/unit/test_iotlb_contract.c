@@ -6,11 +6,13 @@
  *
  * A scenario is told in words, separated by spaces:
  *	open, release             the front-end comes and goes
- *	ack, ack:persist, ack:none
- *	                          it acknowledges all that is offered, IOTLB_PERSIST, nothing
+ *	ack, ack:persist, ack:asid, ack:none
+ *	                          it acknowledges all that is offered, IOTLB_PERSIST alone,
+ *	                          IOTLB_ASID alone, nothing
  *	map:AB, unmap:A           map operations, by the letter of the memory (see memory[])
  *	table:AB                  the whole table at once
  *	begin, end                a batch
+ *	bind:1                    a group is bound to an address space
  *	reset                     a virtio reset
  *	fail:N, fail:N+M          the N-th operation of the parent from here on fails, and the
  *	                          M-th after that one
@@ -30,6 +32,7 @@
 #include "vhost_iotlb_dev.h"
 
 #define MAX_AS 2u
+#define GROUPS 3u
 #define LOG_SIZE 1024
 #define PAGE 0x1000u
 #define PARENT_ERROR (-EIO)
@@ -121,6 +124,8 @@ struct parent {
 	bool initial[MAX_AS];                      /* the initial mapping is in force */
 	unsigned int fail_at, then_at;             /* countdowns; 0: none fails */
 	unsigned int set_maps, reset_maps, map_ops; /* called so far */
+	unsigned int group_asid[GROUPS];
+	bool cleared;                              /* by compat_reset */
 	bool kept_maps;                            /* it refused to unmap at a release */
 };
 
@@ -163,6 +168,7 @@ parent_compat_reset(void *parent, uint32_t flags)
 		vhost_iotlb_reset(p->has[asid]);
 		p->initial[asid] = true;
 	}
+	p->cleared = ret == 0;
 	return ret;
 }
 
@@ -231,6 +237,33 @@ parent_dma_unmap(void *parent, unsigned int asid, uint64_t start, uint64_t last)
 	return vhost_iotlb_del(p->has[asid], start, last);
 }
 
+static int
+parent_set_group_asid(void *parent, unsigned int group, unsigned int asid)
+{
+	struct parent *p = parent;
+	int ret = note(p, " set_group_asid%u:%u", asid, group);
+
+	if (ret == 0)
+		p->group_asid[group] = asid;
+	return ret;
+}
+
+/* Virtqueues 0 and 1 are in group 0, virtqueue 2 in group 1, its like in a group that is not
+ * there. */
+static unsigned int
+parent_vq_group(void *parent, unsigned int vq)
+{
+	(void)parent;
+	return vq / 2;
+}
+
+static unsigned int
+parent_vq_desc_group(void *parent, unsigned int vq)
+{
+	(void)parent;
+	return vq < 4 ? 2 : GROUPS;
+}
+
 /* The kinds of parents. */
 static const struct vhost_iotlb_parent_ops
 	platform = { .reset = parent_reset },
@@ -247,7 +280,11 @@ static const struct vhost_iotlb_parent_ops
 		.dma_map = parent_dma_map, .dma_unmap = parent_dma_unmap,
 		.reset_map = parent_reset_map },
 	both_ways = { .reset = parent_reset, .set_map = parent_set_map, .dma_map = parent_dma_map,
-		.dma_unmap = parent_dma_unmap, .reset_map = parent_reset_map };
+		.dma_unmap = parent_dma_unmap, .reset_map = parent_reset_map },
+	grouped = { .reset = parent_reset, .compat_reset = parent_compat_reset,
+		.set_map = parent_set_map, .reset_map = parent_reset_map, .ngroups = GROUPS,
+		.set_group_asid = parent_set_group_asid, .vq_group = parent_vq_group,
+		.vq_desc_group = parent_vq_desc_group };
 
 static const struct scenario {
 	const char *rule, *what;
@@ -312,7 +349,7 @@ static const struct scenario {
 		"reset open ack:none map:A release reset",
 		"reset set_map0:A set_map0: reset_map0 reset" },
 	{ "C5", "the old reset clears every address space", &used_to_clear, 2,
-		"open ack:none map0:A map1:B reset map0:A map1:B",
+		"open ack:asid map0:A map1:B reset map0:A map1:B",
 		"set_map0:A set_map1:B compat_reset set_map0:A set_map1:B" },
 	{ "C5", "and drops open batches with what they were built on", &used_to_clear, 1,
 		"open ack:none map:A begin map:B reset end=EINVAL map:B",
@@ -343,6 +380,30 @@ static const struct scenario {
 	{ "C7", "there are only so many", &on_chip, 1,
 		"open ack map1:A=EINVAL unmap1:A=EINVAL begin1=EINVAL end1=EINVAL table1:A=EINVAL",
 		"" },
+
+	{ "C7", "and those other than 0 are for front-ends that know of them", &on_chip, 2,
+		"open map1:A=EINVAL begin1=EINVAL ack:persist table1:A=EINVAL map:A",
+		"set_map0:A" },
+	{ "C7", "binding a group changes no map", &grouped, 2,
+		"open ack map0:A map1:B bind1:2 bind1:2 bind0:2",
+		"set_map0:A set_map1:B set_group_asid1:2 set_group_asid0:2" },
+	{ "C7", "a reset returns the groups to address space 0, and leaves the maps", &grouped, 2,
+		"open ack map1:B bind1:2 reset reset bind1:2 map1:B=EEXIST",
+		"set_map1:B set_group_asid1:2 reset set_group_asid0:2 reset set_group_asid1:2" },
+	{ "C7", "so does the old reset, which leaves none", &grouped, 2,
+		"open ack:asid map1:B bind1:2 reset map1:B",
+		"set_map1:B set_group_asid1:2 compat_reset set_group_asid0:2 set_map1:B" },
+	{ "C7", "so does a release, between the last unmap and the initial mapping", &grouped, 2,
+		"open ack map1:B bind1:1 bind1:2 release",
+		"set_map1:B set_group_asid1:1 set_group_asid1:2 set_map1: set_group_asid0:1"
+		" set_group_asid0:2 reset_map0 reset_map1" },
+	{ "C7", "a group that the parent does not bind stays where it is", &grouped, 2,
+		"open ack bind1:1 fail:1 bind0:1=EIO fail:1 bind1:2=EIO fail:2 reset=EIO reset",
+		"set_group_asid1:1 set_group_asid0:1! set_group_asid1:2! reset"
+		" set_group_asid0:1! reset set_group_asid0:1" },
+	{ "C7", "there are only so many groups", &grouped, 2,
+		"open bind1:1=EINVAL ack bind1:3=EINVAL bind2:1=EINVAL", "" },
+	{ "C7", "or none to bind", &on_chip, 2, "open ack bind0:0=EOPNOTSUPP", "" },
 
 	{ "C8", "a batch is one set_map", &on_chip, 1,
 		"open ack begin map:A map:B map:D unmap:B end", "set_map0:AD" },
@@ -458,6 +519,9 @@ do_ack(struct run *r, const char *what)
 		return vhost_iotlb_fe_set_features(r->fe, 0);
 	if (strcmp(what, "persist") == 0)
 		return vhost_iotlb_fe_set_features(r->fe, persist);
+	if (strcmp(what, "asid") == 0)
+		return vhost_iotlb_fe_set_features(r->fe,
+			VHOST_IOTLB_FEATURE(VHOST_BACKEND_F_IOTLB_ASID));
 	return vhost_iotlb_fe_set_features(r->fe, vhost_iotlb_dev_features(r->dev));
 }
 
@@ -476,6 +540,8 @@ do_verb(struct run *r, const char *verb, unsigned int asid, const char *what)
 	}
 	if (strcmp(verb, "ack") == 0)
 		return do_ack(r, what);
+	if (strcmp(verb, "bind") == 0)
+		return vhost_iotlb_fe_set_group_asid(r->fe, strtoul(what, NULL, 10), asid);
 	if (strcmp(verb, "begin") == 0)
 		return vhost_iotlb_fe_batch_begin(r->fe, asid);
 	if (strcmp(verb, "end") == 0)
@@ -488,7 +554,8 @@ do_verb(struct run *r, const char *verb, unsigned int asid, const char *what)
 static const struct {
 	const char *name;
 	int value;
-} errors[] = { { "EIO", -EIO }, { "EEXIST", -EEXIST }, { "EINVAL", -EINVAL }, { "EBUSY", -EBUSY } };
+} errors[] = { { "EIO", -EIO }, { "EEXIST", -EEXIST }, { "EINVAL", -EINVAL }, { "EBUSY", -EBUSY },
+	{ "EOPNOTSUPP", -EOPNOTSUPP } };
 
 static int
 error_of(const char *name)
@@ -524,10 +591,13 @@ do_word(struct run *r, char *word, const char *scenario)
 		fail_msg("%s: \"%s\" gives %d, not %d", scenario, word, got, want);
 }
 
-/* Outside of batches the table is what the parent has. */
+/* Outside of batches the table is what the parent has, and so are the bindings of groups. */
 static void
 assert_in_step(const struct run *r, const struct vhost_iotlb_parent_ops *ops)
 {
+	for (unsigned int group = 0; group < ops->ngroups; group++)
+		assert_int_equal(vhost_iotlb_dev_group_asid(r->dev, group),
+			r->parent.group_asid[group]);
 	if ((ops->set_map == NULL && ops->dma_map == NULL) || r->parent.kept_maps)
 		return;
 	for (unsigned int asid = 0; asid < vhost_iotlb_dev_nas(r->dev); asid++) {
@@ -570,7 +640,8 @@ static void
 persistence_is_offered_by_those_that_can_keep_it(void **state)
 {
 	static const struct vhost_iotlb_parent_ops suspending = { .reset = parent_reset,
-		.features = F(SUSPEND) | F(RESUME) | F(DESC_ASID) };
+		.features = F(SUSPEND) | F(RESUME), .ngroups = GROUPS,
+		.set_group_asid = parent_set_group_asid, .vq_desc_group = parent_vq_desc_group };
 	static const struct {
 		const struct vhost_iotlb_parent_ops *ops;
 		bool persist;
@@ -623,13 +694,25 @@ a_device_without_the_needed_is_refused(void **state)
 	static const struct vhost_iotlb_parent_ops
 		nothing = { 0 },
 		half = { .reset = parent_reset, .dma_map = parent_dma_map },
-		other_half = { .reset = parent_reset, .dma_unmap = parent_dma_unmap };
+		other_half = { .reset = parent_reset, .dma_unmap = parent_dma_unmap },
+		no_groups = { .reset = parent_reset, .set_group_asid = parent_set_group_asid },
+		many_groups = { .reset = parent_reset, .set_group_asid = parent_set_group_asid,
+			.ngroups = VHOST_IOTLB_MAX_GROUPS + 1 },
+		no_binding = { .reset = parent_reset, .ngroups = 2 },
+		no_binding_of_rings = { .reset = parent_reset,
+			.vq_desc_group = parent_vq_desc_group },
+		only_says_so = { .reset = parent_reset, .features = F(DESC_ASID) };
 	struct vhost_iotlb_dev *dev = NULL;
 
 	(void)state;
 	assert_int_equal(vhost_iotlb_dev_create(&nothing, NULL, 1, &dev), -EINVAL);
 	assert_int_equal(vhost_iotlb_dev_create(&half, NULL, 1, &dev), -EINVAL);
 	assert_int_equal(vhost_iotlb_dev_create(&other_half, NULL, 1, &dev), -EINVAL);
+	assert_int_equal(vhost_iotlb_dev_create(&no_groups, NULL, 1, &dev), -EINVAL);
+	assert_int_equal(vhost_iotlb_dev_create(&many_groups, NULL, 1, &dev), -EINVAL);
+	assert_int_equal(vhost_iotlb_dev_create(&no_binding, NULL, 1, &dev), -EINVAL);
+	assert_int_equal(vhost_iotlb_dev_create(&no_binding_of_rings, NULL, 1, &dev), -EINVAL);
+	assert_int_equal(vhost_iotlb_dev_create(&only_says_so, NULL, 1, &dev), -EINVAL);
 	assert_int_equal(vhost_iotlb_dev_create(&on_chip, NULL, 0, &dev), -EINVAL);
 	assert_int_equal(vhost_iotlb_dev_create(&on_chip, NULL, VHOST_IOTLB_MAX_AS + 1, &dev),
 		-EINVAL);
@@ -657,6 +740,40 @@ one_front_end_at_a_time(void **state)
 	vhost_iotlb_dev_destroy(r.dev);
 	assert_string_equal(r.parent.log, " set_map0:A set_map0: reset_map0");
 	r.dev = NULL;
+	run_end(&r);
+}
+
+static void
+a_virtqueue_has_its_groups(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_begin(&r, &grouped, 2);
+	assert_int_equal(vhost_iotlb_dev_ngroups(r.dev), GROUPS);
+	assert_int_equal(vhost_iotlb_dev_vq_group(r.dev, 1), 0);
+	assert_int_equal(vhost_iotlb_dev_vq_group(r.dev, 2), 1);
+	assert_int_equal(vhost_iotlb_dev_vq_group(r.dev, 2 * GROUPS), -EIO);
+	assert_int_equal(vhost_iotlb_dev_vq_desc_group(r.dev, 0), 2);
+	assert_int_equal(vhost_iotlb_dev_vq_desc_group(r.dev, 4), -EIO);
+	assert_int_equal(vhost_iotlb_fe_open(r.dev, &r.fe), 0);
+	assert_int_equal(do_ack(&r, "all"), 0);
+	assert_int_equal(vhost_iotlb_fe_set_group_asid(r.fe, 2, 1), 0);
+	assert_int_equal(vhost_iotlb_dev_group_asid(r.dev, 2), 1);
+	assert_int_equal(vhost_iotlb_dev_group_asid(r.dev, 1), 0);
+	assert_int_equal(vhost_iotlb_dev_group_asid(r.dev, GROUPS), -EINVAL);
+	assert_int_equal(do_ack(&r, "none"), -EBUSY);      /* the binding relies on it */
+	run_end(&r);
+	assert_int_equal(r.parent.group_asid[2], 0);
+	run_begin(&r, &on_chip, 2);
+	assert_int_equal(vhost_iotlb_dev_ngroups(r.dev), 1);
+	assert_int_equal(vhost_iotlb_dev_vq_group(r.dev, 7), 0);
+	assert_int_equal(vhost_iotlb_dev_vq_desc_group(r.dev, 0), -EOPNOTSUPP);
+	assert_int_equal(vhost_iotlb_dev_group_asid(r.dev, 0), 0);
+	run_end(&r);
+	/* With one address space there is none for the rings. */
+	run_begin(&r, &grouped, 1);
+	assert_int_equal(vhost_iotlb_dev_features(r.dev) & (F(IOTLB_ASID) | F(DESC_ASID)), 0);
 	run_end(&r);
 }
 
@@ -806,20 +923,30 @@ unchanged(const struct before *b, const struct run *r, unsigned int asid)
 }
 
 static void
-check_reset(const struct before *b, const struct run *r, bool clears, int ret)
+check_reset(const struct before *b, const struct run *r, bool clears)
 {
 	/* C1, C2: no map operation, no reset_map. */
 	assert_int_equal(r->parent.set_maps, b->set_maps);
 	assert_int_equal(r->parent.map_ops, b->map_ops);
 	assert_int_equal(r->parent.reset_maps, b->reset_maps);
 	for (unsigned int asid = 0; asid < MAX_AS; asid++) {
-		if (clears && ret == 0) {          /* C5 */
+		if (clears && r->parent.cleared) { /* C5 */
 			assert_int_equal(vhost_iotlb_count(vhost_iotlb_dev_table(r->dev, asid)), 0);
 			assert_true(r->parent.initial[asid]);
 		} else {
 			assert_true(unchanged(b, r, asid));
 		}
 	}
+}
+
+/* C7: bindings and maps have nothing to do with each other. */
+static void
+check_bind(const struct before *b, const struct run *r)
+{
+	assert_int_equal(r->parent.set_maps, b->set_maps);
+	assert_int_equal(r->parent.map_ops, b->map_ops);
+	for (unsigned int asid = 0; asid < MAX_AS; asid++)
+		assert_true(unchanged(b, r, asid));
 }
 
 static void
@@ -842,14 +969,12 @@ check_change(const struct before *b, const struct run *r, const char *verb, unsi
 static bool
 random_front_end(struct run *r, const struct vhost_iotlb_parent_ops *ops)
 {
+	static const char *const acks[] = { "none", "all", "asid" };
 	unsigned int kind = rnd(3);
 	bool offered = (vhost_iotlb_dev_features(r->dev) & F(IOTLB_PERSIST)) != 0;
 
 	assert_int_equal(do_verb(r, "open", 0, ""), 0);
-	if (kind == 1)
-		assert_int_equal(do_ack(r, "all"), 0);
-	else
-		assert_int_equal(do_ack(r, "none"), 0);
+	assert_int_equal(do_ack(r, acks[kind]), 0);
 	return ops->compat_reset != NULL && !(kind == 1 && offered);
 }
 
@@ -873,20 +998,26 @@ random_release(struct run *r, const struct vhost_iotlb_parent_ops *ops)
 static void
 random_step(struct run *r, const struct vhost_iotlb_parent_ops *ops, bool clears)
 {
-	static const char *const verbs[] = { "map", "unmap", "table", "begin", "end", "reset" };
-	const char *verb = verbs[rnd(6)];
+	static const char *const verbs[] = {
+		"map", "unmap", "table", "begin", "end", "reset", "bind" };
+	const char *verb = verbs[rnd(7)];
 	unsigned int asid = rnd(MAX_AS);
 	char letters[8], one[2] = { memory[rnd(8)].letter, '\0' };
 	struct before b;
 	int ret;
 
 	before_take(&b, r);
+	r->parent.cleared = false;
 	random_letters(letters);
 	r->parent.fail_at = rnd(4) == 0 ? 1 + rnd(4) : 0;
+	if (strcmp(verb, "bind") == 0)
+		one[0] = '0' + rnd(GROUPS);
 	ret = do_verb(r, verb, asid, strcmp(verb, "table") == 0 ? letters : one);
 	r->parent.fail_at = 0;
-	if (strcmp(verb, "reset") == 0)
-		check_reset(&b, r, clears, ret);
+	if (strcmp(verb, "bind") == 0)
+		check_bind(&b, r);
+	else if (strcmp(verb, "reset") == 0)
+		check_reset(&b, r, clears);
 	else
 		check_change(&b, r, verb, asid, ret);
 	assert_in_step(r, ops);
@@ -899,7 +1030,7 @@ random_sequences_keep_the_rules(void **state)
 {
 	static const struct vhost_iotlb_parent_ops *const kinds[] = {
 		&platform, &on_chip, &no_reset_map, &used_to_clear, &declaring, &by_range,
-		&by_range_cleared, &both_ways,
+		&by_range_cleared, &both_ways, &grouped,
 	};
 	const size_t n = sizeof(kinds) / sizeof(kinds[0]);
 	bool clears = false;
@@ -933,6 +1064,7 @@ main(void)
 		cmocka_unit_test(feature_bits_are_those_of_linux),
 		cmocka_unit_test(a_device_without_the_needed_is_refused),
 		cmocka_unit_test(one_front_end_at_a_time),
+		cmocka_unit_test(a_virtqueue_has_its_groups),
 		cmocka_unit_test(a_table_that_is_the_same_brings_new_addresses_and_descriptors),
 		cmocka_unit_test(out_of_memory_changes_nothing),
 		cmocka_unit_test(random_sequences_keep_the_rules),
