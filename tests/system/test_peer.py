@@ -6,14 +6,10 @@ tests hold for every DPDK that the distribution may bring; none names a version.
 itself can't, a test says so and accepts that a later one can.
 """
 import functools
-import mmap
 import os
 import pathlib
 import re
-import socket
-import struct
 import subprocess
-import threading
 import sys
 import time
 
@@ -27,15 +23,6 @@ OURS = '0000:e1:00.3'
 BOTH = ['bdf=' + harness.BDF, 'bdf=' + OURS]
 # What pre-created queues need to be modified instead of made anew.
 MODIFY = ('vnet_modify_ext', 'virtio_net_q_addr_modify', 'virtio_q_index_modify')
-
-# Of vhost-user, besides vhost_user.py's.
-SET_LOG_BASE = 6
-SET_BACKEND_REQ_FD = 21
-BACKEND_VRING_HOST_NOTIFIER = 3
-PROTOCOL_F_LOG_SHMFD = 1 << 1
-HOST_NOTIFIER = 1 << 5 | 1 << 10 | 1 << 11   # a backend channel, that carries files, for notifiers
-F_LOG_ALL = 1 << 26
-VRING_F_LOG = 1
 
 # What the driver is known to leak.
 #
@@ -216,96 +203,11 @@ class Limits(PeerCase):
 
 
 class Frontend(vhost_user.Frontend):
-    """A front-end that has a backend channel, for host notifiers, and a dirty log."""
+    """One that starts without logging, on a device that offers it."""
 
-    def __init__(self, path, notify=False, log=False, **kwargs):
-        super().__init__(path, **kwargs)
-        self.extra = (HOST_NOTIFIER if notify else 0) | (PROTOCOL_F_LOG_SHMFD if log else 0)
-        self.notifiers = {}
-        self.channel = None
-        self.server = None
-        self.log_fd = self.log = None
-        if log:
-            self.log_bytes = (vhost_user.GPA + self.mem_bytes) // vhost_user.PAGE // 8
-            self.log_fd = os.memfd_create('log', os.MFD_CLOEXEC)
-            os.ftruncate(self.log_fd, self.log_bytes)
-            self.log = mmap.mmap(self.log_fd, self.log_bytes)
-
-    def _get_protocol_features(self):
-        super()._get_protocol_features()
-        self.protocol_wanted |= self.extra
-
-    def _set_protocol_features(self):
-        super()._set_protocol_features()
-        if self.extra & HOST_NOTIFIER:
-            self._open_channel()
-
-    def _open_channel(self):
-        self.channel, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with far:
-            self.command(SET_BACKEND_REQ_FD, fds=[far.fileno()])
-        self.server = threading.Thread(target=self._serve, daemon=True)
-        self.server.start()
-
-    def _serve(self):
-        """Answer what the back-end asks of us: to map doorbell pages."""
-        size = struct.calcsize('<IIIQQQ')
-        while True:
-            data, fds, _, _ = socket.recv_fds(self.channel, size, 1)
-            if len(data) < size:
-                return
-            request, flags, _, ring, length, offset = struct.unpack('<IIIQQQ', data)
-            self.assert_request(request)
-            if fds:
-                self.notifiers[ring & 0xff] = mmap.mmap(fds[0], length, offset=offset)
-                os.close(fds[0])
-            else:
-                self.notifiers.pop(ring & 0xff, None)
-            if flags & vhost_user.NEED_REPLY:
-                self.channel.send(struct.pack('<IIIQ', request, vhost_user.VERSION |
-                                              vhost_user.REPLY, 8, 0))
-
-    @staticmethod
-    def assert_request(request):
-        if request != BACKEND_VRING_HOST_NOTIFIER:
-            raise AssertionError('request %d of the back-end' % request)
-
-    def use_notifiers(self):
-        """From here on kicks are writes to the device's doorbells."""
-        for ring in self.rings:
-            ring.ring_doorbell = lambda i=ring.index: struct.pack_into('<I', self.notifiers[i], 0, i)
-
-    def start_log(self):
-        """The first steps of a migration, as QEMU takes them."""
-        self.request(SET_LOG_BASE, struct.pack('<QQ', self.log_bytes, 0), [self.log_fd])
-        self.features |= F_LOG_ALL
-        self.set_u64(vhost_user.SET_FEATURES, self.features)
-        for ring in self.rings:
-            self.command(vhost_user.SET_VRING_ADDR, struct.pack(
-                '<IIQQQQ', ring.index, VRING_F_LOG, self.hva + ring.desc, self.hva + ring.used,
-                self.hva + ring.avail, vhost_user.GPA + ring.used))
-
-    def stop_log(self):
-        """The migration is called off."""
-        self.features &= ~F_LOG_ALL
-        self.set_u64(vhost_user.SET_FEATURES, self.features)
-
-    def is_dirty(self, offset):
-        """Whether the page at an offset of the guest's memory is in the log."""
-        page = (vhost_user.GPA + offset) // vhost_user.PAGE
-        return bool(self.log[page // 8] >> page % 8 & 1)
-
-    def close(self):
-        super().close()
-        if self.channel is not None:
-            self.channel.shutdown(socket.SHUT_RDWR)
-            self.server.join()
-            self.channel.close()
-        for page in self.notifiers.values():
-            page.close()
-        if self.log is not None:
-            self.log.close()
-            os.close(self.log_fd)
+    def _get_features(self):
+        super()._get_features()
+        self.features &= ~vhost_user.F_LOG_ALL
 
 
 class Daemon(harness.Daemon):
@@ -317,13 +219,13 @@ class Daemon(harness.Daemon):
 class Guests(PeerCase):
     """dpdk-vdpa with the driver, and a front-end of ours."""
 
-    def serve(self, devargs=None, pairs=2, notify=False, log=False, **daemon):
+    def serve(self, devargs=None, pairs=2, daemon_options=(), **front):
         """A daemon, and a guest that runs on it."""
-        self.daemon = Daemon(self, devargs, **daemon)
-        front = Frontend(self.daemon.socket(), pairs=pairs, notify=notify, log=log)
-        front.start()
-        front.fill()
-        return front
+        self.daemon = Daemon(self, devargs, options=daemon_options)
+        guest = Frontend(self.daemon.socket(), pairs=pairs, **front)
+        guest.start()
+        guest.fill()
+        return guest
 
     def leave(self, front, faults=True, leaks=None):
         front.close()
@@ -343,75 +245,96 @@ class Guests(PeerCase):
 
 
 class Notifiers(Guests):
+    def offered(self, front, count):
+        self.wait(lambda: len(front.notifiers.offers) >= count)
+        self.assertEqual(len(front.notifiers.offers), count)
+
+    @staticmethod
+    def kicks(front):
+        """What is written to the kick files and not read: it grows where nobody reads."""
+        total = 0
+        for ring in front.rings:
+            assert ring.doorbell is not None
+            with open('/proc/self/fdinfo/%d' % ring.kick, encoding='ascii') as info:
+                total += int(re.search(r'eventfd-count:\s*([0-9a-f]+)', info.read())[1], 16)
+        return total
+
     def test_guest_rings_the_card(self):
         """The guest's doorbell is the card's: no kick goes through the daemon."""
-        front = self.serve(notify=True)
+        front = self.serve(notifiers=vhost_user.Notifiers())
         self.assert_flows(front)
-        self.wait(lambda: len(front.notifiers) == len(front.rings))
-        front.use_notifiers()
+        self.offered(front, len(front.rings))
+        before = self.kicks(front)
         self.assert_flows(front, first=1000)
-        for ring in front.rings:
-            with self.assertRaises(BlockingIOError, msg='somebody kicked'):
-                os.eventfd_read(ring.kick)
+        self.assertEqual(self.kicks(front), before)
         self.leave(front)
 
     def test_after_resets(self):
-        front = self.serve(notify=True)
+        front = self.serve(notifiers=vhost_user.Notifiers())
         for number in range(5):
             self.assert_flows(front, first=100 * number)
-            self.wait(lambda: len(front.notifiers) == len(front.rings))
+            self.offered(front, len(front.rings) * (number + 1))
             front.stop()
+            for ring in front.rings:
+                ring.doorbell = None
             front.restart()
             front.fill()
         self.leave(front)
 
 
 class Migration(Guests):
-    def dirty_buffers(self, front, count):
-        """Send frames and check that every page the device wrote is in the log."""
-        before = [ring.next_used for ring in front.rings]
-        self.assert_flows(front, count)
-        for ring, used in zip(front.rings[0::2], before[0::2]):
-            for at in range(used, ring.next_used):
-                desc, _ = struct.unpack_from('<II', front.mem,
-                                             ring.used + 4 + 8 * (at % ring.size))
-                self.assertTrue(front.is_dirty(ring.buffer(desc)), 'a buffer of ring %d' % ring.index)
+    MEM = 16 << 20
 
-    def dirty_rings(self, front):
-        """Stop, and check that the used rings are in the log as well."""
+    def serve_logged(self, devargs=None):
+        self.log = vhost_user.DirtyLog(self.MEM)
+        self.addCleanup(self.log.close)
+        return self.serve(devargs, mem_bytes=self.MEM, features=vhost_user.F_LOG_ALL)
+
+    def start_log(self, front):
+        front.set_log(self.log)
+        front.logging(True)
+        self.before = bytes(front.mem)
+
+    def assert_logged(self, front):
+        """Stop: each page that the device wrote is in the log."""
         front.stop()
+        marked = self.log.take()
+        now = bytes(front.mem)
         for ring in front.rings:
             if ring.next_used > 0:
-                self.assertTrue(front.is_dirty(ring.used), 'used ring %d' % ring.index)
+                self.assertIn(ring.used // vhost_user.PAGE * vhost_user.PAGE, marked)
+        for ring in front.rings[0::2]:
+            for at in range(ring.buffers, ring.end, vhost_user.PAGE):
+                if now[at:at + vhost_user.PAGE] != self.before[at:at + vhost_user.PAGE]:
+                    self.assertIn(at, marked, 'ring %d' % ring.index)
+
+    def migrate(self, devargs=None):
+        front = self.serve_logged(devargs)
+        self.assert_flows(front)
+        self.assertEqual(self.log.take(), set(), 'nobody asked for a log')
+        self.start_log(front)
+        self.assert_flows(front, 60, first=1000)
+        self.assert_logged(front)
+        self.leave(front)
 
     def test_log(self):
         """What the device writes is logged, from the request on until the last ring stands."""
-        front = self.serve(log=True)
-        self.assert_flows(front)
-        self.assertFalse(any(front.log[:]), 'nobody asked for a log')
-        front.start_log()
-        self.dirty_buffers(front, 60)
-        self.dirty_rings(front)
-        self.leave(front)
+        self.migrate()
 
     @with_threads
     def test_log_with_threads(self):
-        front = self.serve({'max_conf_threads': 2}, log=True)
-        front.start_log()
-        self.dirty_buffers(front, 60)
-        self.dirty_rings(front)
-        self.leave(front)
+        self.migrate({'max_conf_threads': 2})
 
     def test_called_off(self):
         """A migration that fails, another, and a reset."""
-        front = self.serve(log=True)
-        front.start_log()
-        self.dirty_buffers(front, 20)
-        front.stop_log()
+        front = self.serve_logged()
+        self.start_log(front)
+        self.assert_flows(front, 20)
+        front.logging(False)
         self.assert_flows(front, first=1000)
-        front.start_log()
-        self.dirty_buffers(front, 20)
-        front.stop()
+        self.start_log(front)
+        self.assert_flows(front, 20, first=2000)
+        self.assert_logged(front)
         self.leave(front, leaks=LEAKS_OF_A_LOG)
 
 
@@ -487,7 +410,7 @@ class Rings(Guests):
 class Shell(Guests):
     def test_statistics(self):
         """Counters of a queue, as the card's object has them, through the daemon's command."""
-        front = self.serve(options=['--interactive'])
+        front = self.serve(daemon_options=['--interactive'])
         self.assert_flows(front, 100)
         self.daemon.process.stdin.write('list\nstats %s 1\nstats %s 0xffff\nquit\n' %
                                         (harness.BDF, harness.BDF))
