@@ -44,9 +44,9 @@ class Drawing:
     def mark(self, x, y, shape, colour, hint):
         """A mark around a point; the hint shows when the pointer is on it."""
         if shape == 'circle':
-            form = '<circle cx="%.1f" cy="%.1f" r="6"' % (x, y)
+            form = '<circle cx="%.1f" cy="%.1f" r="7"' % (x, y)
         else:
-            form = '<rect x="%.1f" y="%.1f" width="9" height="9"' % (x - 4.5, y - 4.5)
+            form = '<rect x="%.1f" y="%.1f" width="8" height="8"' % (x - 4, y - 4)
             if shape == 'diamond':
                 form += ' transform="rotate(45 %.1f %.1f)"' % (x, y)
         self.parts.append('%s fill="%s" stroke="white" stroke-width="1"><title>%s</title>%s' % (

@@ -163,10 +163,8 @@ def verdict(data):
         return []
     found = [text for bench in data['benches'] for gap_ms in data['gaps_ms']
              for text in better(data, bench, gap_ms)]
-    what = "NVIDIA's driver is %s better than ours with persist=reset"
-    if not found:
-        return ['', what % 'nowhere' + '.']
-    return ['', what % 'here' + ', gaps left out:'] + found
+    what = "NVIDIA's driver is better than ours with persist=reset "
+    return ['', what + 'in:'] + found if found else ['', what + 'in no cell.']
 
 
 def render(data):
