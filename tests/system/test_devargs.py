@@ -63,6 +63,7 @@ class Devargs(Refusal):
                                     ('hw_latency_mode', '3', '0 (the card'),
                                     ('hw_max_latency_us', '4096', '1 to 4095'),
                                     ('hw_max_pending_comp', '65536', '1 to 65535'),
+                                    ('max_conf_threads', '257', '1 to 256'),
                                     ('queues', '129', '1 to 128'),
                                     ('queue_size', '2048', 'power of two'),
                                     ('queue_size', '100', 'power of two')):

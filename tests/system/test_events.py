@@ -210,5 +210,38 @@ class MadeAhead(Traced):
         self.assert_clean(daemon.stop())
 
 
+class Threads(harness.Case):
+    """max_conf_threads: the same commands, several at a time."""
+
+    PAIRS = 8
+
+    def life(self, **args):
+        """A connection with a few resets. Returns the Result."""
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(**args)])
+        front = vhost_user.Frontend(daemon.socket(), pairs=self.PAIRS, ring_size=64,
+                                    mem_bytes=64 << 20)
+        front.start()
+        for number in range(3):
+            front.fill()
+            for pair in range(self.PAIRS):
+                self.assertEqual(vhost_user.ping_pong(front, 20, pair, 1000 * number), (0, 0))
+            front.stop()
+            front.restart()
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        return result
+
+    def test_same_commands(self):
+        for more in ({}, {'reuse_queues': 0}, {'queues': 4, 'queue_size': 64}):
+            with self.subTest(**more):
+                alone = self.life(**more).report['commands']['by_opcode']
+                together = self.life(max_conf_threads=7, **more).report['commands']['by_opcode']
+                for opcode, stats in alone.items():
+                    # Destroyed queues leave the table one by one, in whatever order.
+                    if opcode != 'MODIFY_RQT':
+                        self.assertEqual(together[opcode]['count'], stats['count'], opcode)
+
+
 if __name__ == '__main__':
     harness.main()

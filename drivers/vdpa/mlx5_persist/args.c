@@ -161,6 +161,7 @@ static const struct parser parsers[] = {
 		moderation.max_latency_us),
 	NUMBER("hw_max_pending_comp", 0, 65535, "completions, 1 to 65535, or 0 (the card's default)",
 		moderation.max_pending),
+	NUMBER("max_conf_threads", 0, 256, "threads, 1 to 256, or 0 (none)", conf_threads),
 	NUMBER("queues", 0, 128, "queue pairs, 1 to 128, or 0 (none)", queues),
 	{ "queue_size", "a power of two from 1 to 1024, or 0 (none)", parse_queue_size, 0, 1024,
 		offsetof(struct mlx5p_args, queue_size) },

@@ -32,6 +32,7 @@ struct mlx5p_args {
 	struct mlx5p_moderation moderation;
 	uint32_t queues;           /* queue pairs to make ready at probe, 0: none */
 	uint32_t queue_size;       /* of those */
+	uint32_t conf_threads;     /* for configuration, besides the caller's */
 };
 
 /**

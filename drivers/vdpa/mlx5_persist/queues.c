@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@
 #include "mlx5p_log.h"
 #include "queues.h"
 #include "steer.h"
+#include "workers.h"
 
 enum { NOBODY = -1, CONNECTIONS = 2 };
 
@@ -25,7 +27,9 @@ struct wants {
 
 struct mlx5p_queues {
 	struct mlx5p_virtq_env env;
+	struct mlx5p_workers *workers;
 	struct mlx5p_steer *steer;
+	pthread_mutex_t unlist_lock; /* the table, while workers destroy queues */
 	struct mlx5p_virtq *virtqs;
 	uint32_t n;
 	struct wants wants[CONNECTIONS];
@@ -65,7 +69,11 @@ mlx5p_queues_reusable(const struct mlx5p_queues *q)
 static void
 unlist(void *arg, uint32_t virtq_id)
 {
-	mlx5p_steer_forget(((struct mlx5p_queues *)arg)->steer, virtq_id);
+	struct mlx5p_queues *q = arg;
+
+	pthread_mutex_lock(&q->unlist_lock);
+	mlx5p_steer_forget(q->steer, virtq_id);
+	pthread_mutex_unlock(&q->unlist_lock);
 }
 
 /* Other addresses and indices, maybe another key, features and ring type, in one modify: of an object
@@ -83,9 +91,11 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 	const struct mlx5p_caps *caps = &hw->caps;
 	struct mlx5p_queues *q = calloc(1, sizeof(*q));
 	uint32_t i, n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
+	int ret = -ENOMEM;
 
 	if (q == NULL)
 		return -ENOMEM;
+	pthread_mutex_init(&q->unlist_lock, NULL);
 	q->env = (struct mlx5p_virtq_env) {
 		.hw = hw,
 		.events = events,
@@ -103,9 +113,11 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 	for (i = 0; i < CONNECTIONS; i++)
 		q->wants[i].vid = NOBODY;
 	q->virtqs = calloc(n, sizeof(*q->virtqs));
-	if (q->steer == NULL || q->virtqs == NULL) {
+	if (q->steer != NULL && q->virtqs != NULL)
+		ret = mlx5p_workers_create(args->conf_threads, &q->workers);
+	if (ret < 0) {
 		mlx5p_queues_destroy(q);
-		return -ENOMEM;
+		return ret;
 	}
 	for (; q->n < n; q->n++)
 		mlx5p_virtq_init(&q->virtqs[q->n], &q->env, q->n);
@@ -122,17 +134,62 @@ mlx5p_queues_destroy(struct mlx5p_queues *q)
 		return;
 	for (i = 0; i < q->n; i++)
 		mlx5p_virtq_free(&q->virtqs[i]);
+	mlx5p_workers_destroy(q->workers);
 	mlx5p_steer_destroy(q->steer);
+	pthread_mutex_destroy(&q->unlist_lock);
 	free(q->virtqs);
 	free(q);
 }
+
+/* ---- for several queues, on the configured threads ---- */
+
+struct round {
+	struct mlx5p_queues *q;
+	uint16_t queues[MLX5P_MAX_QUEUES];
+	uint32_t n;
+	int (*fn)(struct mlx5p_queues *q, uint16_t queue);
+	atomic_int ret;            /* the first error: none is begun after it */
+};
+
+static void
+round_one(void *arg, uint32_t i)
+{
+	struct round *round = arg;
+	int none = 0, ret;
+
+	if (atomic_load(&round->ret) < 0)
+		return;
+	ret = round->fn(round->q, round->queues[i]);
+	if (ret < 0)
+		atomic_compare_exchange_strong(&round->ret, &none, ret);
+}
+
+/* @fn for each of the queues that @match picks. @return 0 or the first error. */
+static int
+for_queues(struct mlx5p_queues *q, bool (*match)(const struct mlx5p_queues *q, uint16_t queue),
+		int (*fn)(struct mlx5p_queues *q, uint16_t queue))
+{
+	struct round round = { .q = q, .fn = fn };
+	uint32_t i;
+
+	for (i = 0; i < q->n; i++) {
+		if (match(q, i))
+			round.queues[round.n++] = i;
+	}
+	mlx5p_workers_run(q->workers, round.n, round_one, &round);
+	return round.ret;
+}
+
+/* ---- making them ahead, and dropping them ---- */
 
 /* The event thread looks at this queue from here on. */
 static void
 raise_top(struct mlx5p_queues *q, uint16_t queue)
 {
-	if (atomic_load(&q->top) <= queue)
-		atomic_store(&q->top, queue + 1u);
+	unsigned int top = atomic_load(&q->top);
+
+	while (top <= queue && !atomic_compare_exchange_weak(&q->top, &top, queue + 1u))
+		;
 }
 
 /* Lead packets to the receive queues in @state, @without left out. */
@@ -150,34 +207,51 @@ steer_to(struct mlx5p_queues *q, enum mlx5p_virtq_state state, const struct mlx5
 	return mlx5p_steer_set(q->steer, ids, n);
 }
 
+static bool
+is_ahead(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return queue < q->ahead;
+}
+
+/* A guest that was here is likely to come back with the rings that it had. */
+static int
+prepare_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	struct mlx5p_virtq *vq = &q->virtqs[queue];
+
+	return mlx5p_virtq_prepare(vq, vq->size != 0 ? vq->size : q->ahead_size);
+}
+
 int
 mlx5p_queues_prepare(struct mlx5p_queues *q)
 {
-	uint32_t i;
-	int ret = 0;
+	int ret;
 
-	for (i = 0; i < q->ahead && ret == 0; i++) {
-		struct mlx5p_virtq *vq = &q->virtqs[i];
+	if (q->ahead == 0)
+		return 0;
+	raise_top(q, q->ahead - 1);
+	ret = for_queues(q, is_ahead, prepare_queue);
+	return ret < 0 ? ret : steer_to(q, MLX5P_VIRTQ_INIT, NULL);
+}
 
-		raise_top(q, i);
-		/* A guest that was here is likely to come back with the rings that it had. */
-		ret = mlx5p_virtq_prepare(vq, vq->size != 0 ? vq->size : q->ahead_size);
-	}
-	if (ret == 0 && q->ahead > 0)
-		ret = steer_to(q, MLX5P_VIRTQ_INIT, NULL);
-	return ret;
+static bool
+is_suspended(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return q->virtqs[queue].state == MLX5P_VIRTQ_SUSPENDED;
+}
+
+static int
+drop_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_drop(&q->virtqs[queue]);
+	return 0;
 }
 
 void
 mlx5p_queues_drop(struct mlx5p_queues *q)
 {
-	uint32_t i;
-
 	mlx5p_steer_clear(q->steer);
-	for (i = 0; i < q->n; i++) {
-		if (q->virtqs[i].state == MLX5P_VIRTQ_SUSPENDED)
-			mlx5p_virtq_drop(&q->virtqs[i]);
-	}
+	for_queues(q, is_suspended, drop_queue);
 }
 
 void
@@ -186,49 +260,56 @@ mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey)
 	uint32_t i;
 
 	for (i = 0; i < q->n; i++) {
-		struct mlx5p_virtq *vq = &q->virtqs[i];
-
-		if (vq->state == MLX5P_VIRTQ_SUSPENDED && vq->attr.mkey != mkey)
-			mlx5p_virtq_drop(vq);
+		if (is_suspended(q, i) && q->virtqs[i].attr.mkey != mkey)
+			mlx5p_virtq_drop(&q->virtqs[i]);
 	}
 }
 
 /* ---- what a front-end wants ---- */
 
-static struct wants *
-find_wants(struct mlx5p_queues *q, int vid)
+/* Where it is remembered what @vid wants, -1: nowhere. */
+static int
+slot_of(const struct mlx5p_queues *q, int vid)
 {
-	uint32_t i;
+	int i;
 
 	for (i = 0; i < CONNECTIONS; i++) {
 		if (q->wants[i].vid == vid)
-			return &q->wants[i];
+			return i;
 	}
-	return NULL;
+	return -1;
 }
 
 /* What @vid wants. A new one takes a free place, or that of one that is not served. */
 static struct wants *
 wants_of(struct mlx5p_queues *q, int vid)
 {
-	struct wants *wants = find_wants(q, vid);
+	int slot = slot_of(q, vid);
 
-	if (wants != NULL)
-		return wants;
-	wants = find_wants(q, NOBODY);
-	if (wants == NULL)
-		wants = &q->wants[q->wants[0].vid == q->conn.vid ? 1 : 0];
-	*wants = (struct wants) { .vid = vid };
-	return wants;
+	if (slot < 0)
+		slot = slot_of(q, NOBODY);
+	if (slot < 0)
+		slot = q->wants[0].vid == q->conn.vid ? 1 : 0;
+	if (q->wants[slot].vid != vid)
+		q->wants[slot] = (struct wants) { .vid = vid };
+	return &q->wants[slot];
+}
+
+static bool
+is_wanted(const struct mlx5p_queues *q, uint16_t queue)
+{
+	int slot = slot_of(q, q->conn.vid);
+
+	return slot >= 0 && q->wants[slot].queue[queue];
 }
 
 void
 mlx5p_queues_want_none(struct mlx5p_queues *q, int vid)
 {
-	struct wants *wants = find_wants(q, vid);
+	int slot = slot_of(q, vid);
 
-	if (wants != NULL)
-		wants->vid = NOBODY;
+	if (slot >= 0)
+		q->wants[slot].vid = NOBODY;
 	if (q->conn.vid == vid)
 		q->conn.vid = NOBODY;
 }
@@ -250,33 +331,36 @@ start_queue(struct mlx5p_queues *q, uint16_t queue)
 	return mlx5p_virtq_start(&q->virtqs[queue], &ring, &conn->guest);
 }
 
-static void
+static bool
+is_started(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return q->virtqs[queue].state == MLX5P_VIRTQ_RUNNING ||
+		q->virtqs[queue].state == MLX5P_VIRTQ_DOWN;
+}
+
+static int
 stop_queue(struct mlx5p_queues *q, uint16_t queue)
 {
 	struct mlx5p_virtq *vq = &q->virtqs[queue];
 	uint16_t index;
 
-	if (vq->state != MLX5P_VIRTQ_RUNNING && vq->state != MLX5P_VIRTQ_DOWN)
-		return;
 	if (mlx5p_virtq_stop(vq, &index) == 0)
 		rte_vhost_set_vring_base(q->conn.vid, queue, index, index);
 	if (mlx5p_dirty_reachable(q->conn.vid))
 		mlx5p_ring_log(q->conn.vid, &vq->ring);
+	return 0; /* it stands in any case */
 }
 
-/* Start the queues of one direction that the front-end wants. */
-static int
-start_wanted(struct mlx5p_queues *q, bool receive)
+static bool
+is_wanted_receive(const struct mlx5p_queues *q, uint16_t queue)
 {
-	const struct wants *wants = wants_of(q, q->conn.vid);
-	uint32_t i;
-	int ret = 0;
+	return is_receive(queue) && is_wanted(q, queue);
+}
 
-	for (i = 0; i < q->n && ret == 0; i++) {
-		if (is_receive(i) == receive && wants->queue[i])
-			ret = start_queue(q, i);
-	}
-	return ret;
+static bool
+is_wanted_transmit(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return !is_receive(queue) && is_wanted(q, queue);
 }
 
 int
@@ -285,23 +369,25 @@ mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
 	int ret;
 
 	q->conn = *conn;
-	ret = start_wanted(q, true);
+	ret = for_queues(q, is_wanted_receive, start_queue);
 	if (ret == 0)
 		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 	if (ret == 0)
-		ret = start_wanted(q, false);
+		ret = for_queues(q, is_wanted_transmit, start_queue);
 	return ret;
+}
+
+static bool
+is_started_transmit(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return !is_receive(queue) && is_started(q, queue);
 }
 
 void
 mlx5p_queues_stop(struct mlx5p_queues *q)
 {
-	uint32_t i;
-
-	for (i = 1; i < q->n; i += 2)
-		stop_queue(q, i);
-	for (i = 0; i < q->n; i += 2)
-		stop_queue(q, i);
+	for_queues(q, is_started_transmit, stop_queue);
+	for_queues(q, is_started, stop_queue);
 }
 
 /* A ring comes or goes while the device runs. */
@@ -321,7 +407,8 @@ switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 	/* Packets go elsewhere before the queue stops. */
 	if (running && is_receive(queue))
 		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, vq);
-	stop_queue(q, queue);
+	if (is_started(q, queue))
+		stop_queue(q, queue);
 	if (!q->env.reuse && vq->state == MLX5P_VIRTQ_SUSPENDED)
 		mlx5p_virtq_drop(vq);
 	return ret;
@@ -344,17 +431,26 @@ mlx5p_queues_recover(struct mlx5p_queues *q, uint16_t queue)
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 }
 
+static bool
+is_running(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return q->virtqs[queue].state == MLX5P_VIRTQ_RUNNING;
+}
+
+/* What it is, q->conn says; a refusal is that queue's own. */
+static int
+set_bitmap(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_set_bitmap(&q->virtqs[queue], &q->conn.guest.bitmap);
+	return 0;
+}
+
 void
 mlx5p_queues_set_bitmap(struct mlx5p_queues *q, const struct mlx5p_bitmap *bitmap)
 {
-	bool lost = false;
-	uint32_t i;
-
 	q->conn.guest.bitmap = *bitmap;
-	for (i = 0; i < q->n; i++)
-		lost |= mlx5p_virtq_set_bitmap(&q->virtqs[i], bitmap) < 0;
-	if (lost)
-		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	for_queues(q, is_running, set_bitmap);
+	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 }
 
 /* ---- event thread ---- */

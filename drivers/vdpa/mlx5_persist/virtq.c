@@ -240,8 +240,7 @@ bring_up(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 			(vq->state == MLX5P_VIRTQ_SUSPENDED && vq->env->reuse)) {
 		if (make_ready(vq, attr) == 0)
 			return 0;
-		if (vq->state == MLX5P_VIRTQ_SUSPENDED) {
-			vq->env->reuse = false;
+		if (vq->state == MLX5P_VIRTQ_SUSPENDED && atomic_exchange(&vq->env->reuse, false)) {
 			MLX5P_LOG(NOTICE, vq->env->hw->name, "the card does not resume suspended "
 				"queues: they are created anew from now on");
 		}

@@ -33,12 +33,13 @@
  * says of the available index that firmware does not report it right (mlx5_vdpa, get_vq_state).
  *
  * Locking: lock guards the descriptors and the event queue against the event thread. The rest belongs
- * to the holder of the device's lock.
+ * to the holder of the device's lock, or the configuration thread that works on this queue for it.
  */
 #ifndef MLX5P_VIRTQ_H
 #define MLX5P_VIRTQ_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -58,7 +59,7 @@ struct mlx5p_virtq_env {
 	struct mlx5p_moderation moderation;
 	bool interrupts;           /* event_mode=2: an event queue asks for the next event at once */
 	bool modify;               /* the card can change an object that does not run */
-	bool reuse;                /* SUSPEND -> RDY: allowed and possible; cleared for good when refused */
+	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; cleared for good when refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
 	void *unlist_arg;
