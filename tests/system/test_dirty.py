@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Dirty logging: what the device writes while a guest is migrated is marked in the log, page by page, and
-nothing else is."""
+"""Dirty logging: what the device writes while a guest is migrated is marked in the log, page by
+page, and nothing else is."""
 import re
 import struct
 
@@ -190,11 +190,12 @@ class Restarted(Logged):
         front.stop()
         # Rings were cleared by the guest in between.
         self.assertEqual((marked | self.log.take()) - self.device_writes(), set())
-        self.assertLessEqual(self.device_writes() & self.changed(before), marked | self.rings_pages())
+        self.assertLessEqual(self.device_writes() & self.changed(before),
+                             marked | self.rings_pages())
         self.finish()
 
     def test_resumed_without(self):
-        """Stopped with logging, started without: the queue objects that are used again don't log."""
+        """Stopped with logging, started without: the objects that are used again are quiet."""
         self.start()
         front = self.front
         front.set_log(self.log)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Event modes, moderation of completions, and queues made ahead: arguments of the driver that NVIDIA's
-has, too, with the meaning that they have there."""
+"""Event modes, moderation of completions, queues made ahead and threads: arguments of the driver
+that NVIDIA's has, too, with the meaning that they have there."""
 import os
 import re
 import time
@@ -25,8 +25,8 @@ def cpu_seconds(pid):
 
 
 class Modes(harness.Case):
-    """In every mode packets arrive and the guest is called, also after a pause and after a reset; and
-    without traffic the driver sleeps."""
+    """In every mode packets arrive and the guest is called, also after a pause and after a reset;
+    and without traffic the driver sleeps."""
 
     IDLE_SECONDS, IDLE_SHARE = 2, 0.02
 
@@ -107,7 +107,8 @@ class Moderation(Traced):
         created = self.virtqs('CREATE_GENERAL_OBJECT')
         self.assertEqual(len(created), 2)
         for line in created:
-            for field in ('queue_period_mode=0x2', 'queue_period_us=0xfff', 'queue_max_count=0x201'):
+            for field in ('queue_period_mode=0x2', 'queue_period_us=0xfff',
+                          'queue_max_count=0x201'):
                 self.assertIn(field, line)
         front.close()
         self.assert_clean(daemon.stop())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Host notifiers: the guest rings the card itself, if its front-end plays along; and a front-end that
-does not costs nobody anything."""
+"""Host notifiers: the guest rings the card itself, if its front-end plays along; and a front-end
+that does not costs nobody anything."""
 import os
 import threading
 import time
@@ -155,7 +155,7 @@ class Unwilling(Notifier):
         self.assertNotIn('mlx5_persist:', result.stderr)
 
     def test_no_answer(self):
-        """Packets flow, a stop is not held up, one line tells, and this connection is left alone."""
+        """Packets flow, a stop is not held up, one line tells, this connection is left alone."""
         self.start(answer=None)
         for number in range(3):
             self.front.fill()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Suspended means quiet (contract C11): doorbells of a stopped queue start nothing and are not lost; and
-descriptors for kicks and calls that are something else than they should be hurt nobody."""
+"""Suspended means quiet (contract C11): doorbells of a stopped queue start nothing and are not
+lost; and descriptors for kicks and calls that are something else hurt nobody."""
 import contextlib
 import os
 import socket

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A queue in error: the driver brings it back where it stood, a few times; then it stays down until the
-guest's reset, and nothing else is touched."""
+"""A queue in error: the driver brings it back where it stood, a few times; then it stays down until
+the guest's reset, and nothing else is touched."""
 import re
 import struct
 import time
@@ -25,8 +25,8 @@ def mend_buffer(ring, desc):
 
 
 class Recovery(harness.Case):
-    """A receive queue meets a buffer outside of memory when a packet comes, and not again before the
-    next one: so it is the test that decides when it fails."""
+    """A receive queue meets a buffer outside of memory when a packet comes, and not again before
+    the next one: so it is the test that decides when it fails."""
 
     def start(self, pairs=1, **devargs):
         """A daemon with a shell, and a guest."""
@@ -104,7 +104,7 @@ class Recovery(harness.Case):
         self.assertRegex(self.errors(err, 0)[0], r'goes on at index 301$')
 
     def test_bound(self):
-        """One more than the bound is one too many; the reset heals it, and the bound holds across it."""
+        """One more than the bound is one too many; the reset heals it, not the bound."""
         self.start()
         ring = self.front.rings[0]
         put_buffer(ring, OUTSIDE)

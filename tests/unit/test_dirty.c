@@ -54,8 +54,8 @@ rte_vhost_get_log_base(int vid, uint64_t *addr, uint64_t *len)
 }
 
 int
-mlx5p_region_create(const struct mlx5p_hw *h, enum mlx5p_mr_backend backend, void *addr, uint64_t len,
-		uint64_t iova, struct mlx5p_region *region)
+mlx5p_region_create(const struct mlx5p_hw *h, enum mlx5p_mr_backend backend, void *addr,
+		uint64_t len, uint64_t iova, struct mlx5p_region *region)
 {
 	assert_ptr_equal(h, &hw);
 	assert_int_equal(backend, MLX5P_MR_DEVX);
@@ -190,7 +190,8 @@ static void
 test_reachable(void **state)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
-	uint8_t *log = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *log = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		0);
 
 	(void)state;
 	assert_ptr_not_equal(log, MAP_FAILED);

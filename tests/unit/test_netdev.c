@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The network interface of a function (netdev.c): found in a folder laid out like sysfs, changed in a
- * network namespace of the test's own.
+ * The network interface of a function (netdev.c): found in a folder laid out like sysfs, changed in
+ * a network namespace of the test's own.
  */
 #include <errno.h>
 #include <sched.h>

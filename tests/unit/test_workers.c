@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration threads (workers.c): every number once, all of them done at the end, and really at the
- * same time.
+ * Configuration threads (workers.c): every number once, all of them done at the end, and really at
+ * the same time.
  */
 #include <pthread.h>
 #include <setjmp.h>

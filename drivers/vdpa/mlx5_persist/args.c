@@ -148,8 +148,8 @@ static const struct parser parsers[] = {
 	{ "persist", "off or reset", parse_persist },
 	{ "reuse_queues", "0 or 1", parse_reuse_queues },
 	{ "mr_backend", "verbs or devx", parse_mr_backend },
-	{ "event_mode", "0 (timer that adapts), 1 (fixed timer) or 2 (interrupts)", parse_event_mode,
-		MLX5P_EVENT_DYNAMIC_TIMER, MLX5P_EVENT_INTERRUPT },
+	{ "event_mode", "0 (timer that adapts), 1 (fixed timer) or 2 (interrupts)",
+		parse_event_mode, MLX5P_EVENT_DYNAMIC_TIMER, MLX5P_EVENT_INTERRUPT },
 	NUMBER("event_us", 0, UINT32_MAX, "microseconds, 0 to 4294967295", event_us),
 	{ "event_core", "the number of a processor of this machine", parse_event_core },
 	NUMBER("no_traffic_time", 1, UINT32_MAX, "a number of polls, 1 to 4294967295",
@@ -159,8 +159,8 @@ static const struct parser parsers[] = {
 		moderation.latency_mode),
 	NUMBER("hw_max_latency_us", 0, 4095, "microseconds, 1 to 4095, or 0 (the card's default)",
 		moderation.max_latency_us),
-	NUMBER("hw_max_pending_comp", 0, 65535, "completions, 1 to 65535, or 0 (the card's default)",
-		moderation.max_pending),
+	NUMBER("hw_max_pending_comp", 0, 65535,
+		"completions, 1 to 65535, or 0 (the card's default)", moderation.max_pending),
 	NUMBER("max_conf_threads", 0, 256, "threads, 1 to 256, or 0 (none)", conf_threads),
 	NUMBER("queues", 0, 128, "queue pairs, 1 to 128, or 0 (none)", queues),
 	{ "queue_size", "a power of two from 1 to 1024, or 0 (none)", parse_queue_size, 0, 1024,
@@ -186,7 +186,8 @@ parse_pair(const char *name, const struct rte_kvargs_pair *pair, struct mlx5p_ar
 	for (i = 0; i < RTE_DIM(parsers); i++)
 		snprintf(keys + strlen(keys), sizeof(keys) - strlen(keys), "%s%s", i ? ", " : "",
 			parsers[i].key);
-	MLX5P_LOG(ERR, name, "unknown driver argument %s=%s: allowed are %s", pair->key, value, keys);
+	MLX5P_LOG(ERR, name, "unknown driver argument %s=%s: allowed are %s", pair->key, value,
+		keys);
 	return -EINVAL;
 }
 
@@ -195,7 +196,8 @@ static int
 check_together(const char *name, struct mlx5p_args *args)
 {
 	if (args->dev[0] == '\0') {
-		MLX5P_LOG(ERR, name, "driver argument dev is missing: it takes %s", parsers[0].allowed);
+		MLX5P_LOG(ERR, name, "driver argument dev is missing: it takes %s",
+			parsers[0].allowed);
 		return -EINVAL;
 	}
 	if ((args->queues == 0) != (args->queue_size == 0)) {
@@ -227,7 +229,8 @@ mlx5p_args_parse(const char *name, const char *text, struct mlx5p_args *args)
 	};
 	kvargs = rte_kvargs_parse(text, NULL);
 	if (kvargs == NULL) {
-		MLX5P_LOG(ERR, name, "cannot read driver arguments \"%s\": they are key=value,...", text);
+		MLX5P_LOG(ERR, name, "cannot read driver arguments \"%s\": they are key=value,...",
+			text);
 		return -EINVAL;
 	}
 	for (i = 0; i < kvargs->count && ret == 0; i++)

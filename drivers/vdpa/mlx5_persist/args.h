@@ -2,8 +2,8 @@
 /*
  * Driver arguments: "dev=0000:e1:00.2,persist=reset,...".
  *
- * Owns: their names, defaults, ranges and the one line that a bad one is answered with. Arguments that
- * NVIDIA's driver has, too, have its names, values and meanings.
+ * Owns: their names, defaults, ranges and the one line that a bad one is answered with. Arguments
+ * that NVIDIA's driver has, too, have its names, values and meanings.
  */
 #ifndef MLX5P_ARGS_H
 #define MLX5P_ARGS_H

@@ -8,8 +8,8 @@
  *
  * The initial mapping is empty: there is no key, and no queue runs without one.
  *
- * Changing maps makes a new key beside the old one. The old key and the pins that it alone needs stay
- * until mlx5p_aspace_reap(), which the owner calls once no queue uses the old key any more.
+ * Changing maps makes a new key beside the old one. The old key and the pins that it alone needs
+ * stay until mlx5p_aspace_reap(), which the owner calls once no queue uses the old key any more.
  *
  * Locking: none; the caller serialises (configuration calls of one device).
  */
@@ -30,8 +30,8 @@ struct mlx5p_aspace *mlx5p_aspace_create(const struct mlx5p_hw *hw, enum mlx5p_m
 void mlx5p_aspace_destroy(struct mlx5p_aspace *as);
 
 /**
- * Make @p maps all that the address space shows. When the entries of the key come out the same, nothing
- * is done.
+ * Make @p maps all that the address space shows. When the entries of the key come out the same,
+ * nothing is done.
  * @return 0, or a negative errno with the address space as it was; logged.
  */
 int mlx5p_aspace_set(struct mlx5p_aspace *as, const struct vhost_iotlb *maps);

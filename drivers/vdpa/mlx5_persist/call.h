@@ -3,12 +3,12 @@
  * The guest's interrupt: the call descriptor of a virtqueue.
  *
  * Owns: a duplicate of the descriptor that the front-end sent, and the guarantee that signalling it
- * hurts nobody but its sender. It comes from another process, which may have sent anything and shares
- * the open file:
+ * hurts nobody but its sender. It comes from another process, which may have sent anything and
+ * shares the open file:
  * - only an eventfd is taken: pipes raise signals, and files are not written to;
- * - it is written to when it says that there is room, never by a thread that serves others, and with no
- *   lock held. A front-end that fills its eventfd in the very moment between can stop the event thread
- *   of its own device, nothing else.
+ * - it is written to when it says that there is room, never by a thread that serves others, and
+ *   with no lock held. A front-end that fills its eventfd in the very moment between can stop the
+ *   event thread of its own device, nothing else.
  *
  * Threads: any. Counted references: who signals holds one, so that a queue may stop meanwhile.
  */

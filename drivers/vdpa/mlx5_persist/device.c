@@ -135,8 +135,8 @@ complete_features(uint64_t features)
 	return features;
 }
 
-/* A guest that was promised an MTU may send as much in a frame. If the card does not play along, all that
- * fits still passes. */
+/* A guest that was promised an MTU may send as much in a frame. If the card does not play along,
+ * all that fits still passes. */
 static void
 follow_mtu(const struct mlx5p_dev *dev, int vid)
 {
@@ -150,7 +150,8 @@ follow_mtu(const struct mlx5p_dev *dev, int vid)
 	mlx5p_netdev_find(sysfs, ifname);
 	ret = ifname[0] != '\0' ? mlx5p_netdev_set_mtu(ifname, mtu) : -ENODEV;
 	if (ret == -ENODEV)
-		MLX5P_LOG(INFO, dev->name, "no network interface to set the guest's MTU of %u at", mtu);
+		MLX5P_LOG(INFO, dev->name, "no network interface to set the guest's MTU of %u at",
+			mtu);
 	else if (ret < 0)
 		MLX5P_LOG(WARNING, dev->name, "cannot set the guest's MTU of %u at %s: %s", mtu,
 			ifname, strerror(-ret));
@@ -286,8 +287,8 @@ mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on)
 	int ret;
 
 	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues)) {
-		MLX5P_LOG(ERR, dev->name, "the front-end names virtqueue %d, the card has %u", queue,
-			mlx5p_queues_count(dev->queues));
+		MLX5P_LOG(ERR, dev->name, "the front-end names virtqueue %d, the card has %u",
+			queue, mlx5p_queues_count(dev->queues));
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&dev->lock);
@@ -296,8 +297,8 @@ mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on)
 	return ret;
 }
 
-/* Begin to log, go on in another log, or end it; with the lock held. The new log is in use before the
- * old one goes. */
+/* Begin to log, go on in another log, or end it; with the lock held. The new log is in use before
+ * the old one goes. */
 static int
 follow_log(struct mlx5p_dev *dev, int vid)
 {
@@ -444,7 +445,8 @@ create_parts(struct mlx5p_dev *dev)
 	if (dev->notifier == NULL || dev->aspace == NULL)
 		return -ENOMEM;
 	mlx5p_pace_init(&pace, dev->args.event_mode, dev->args.event_us, dev->args.no_traffic_time);
-	ret = mlx5p_events_create(&dev->hw, dev->args.event_core, &pace, &handlers, dev, &dev->events);
+	ret = mlx5p_events_create(&dev->hw, dev->args.event_core, &pace, &handlers, dev,
+		&dev->events);
 	if (ret == 0)
 		ret = mlx5p_queues_create(&dev->hw, dev->events, &dev->args, &dev->queues);
 	if (ret == 0)

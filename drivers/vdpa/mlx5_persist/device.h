@@ -2,14 +2,14 @@
 /*
  * A vDPA device: the parts of the driver put together.
  *
- * Owns: what a device is made of, its life from probe to remove, its life between the vhost library's
- * calls, and this driver's side of the IOTLB contract. Knows no bus: a bus glue hands in an opened RDMA
- * device and arguments. The operations that DPDK calls are in ops.c, which translates them to the
- * functions below.
+ * Owns: what a device is made of, its life from probe to remove, its life between the vhost
+ * library's calls, and this driver's side of the IOTLB contract. Knows no bus: a bus glue hands in
+ * an opened RDMA device and arguments. The operations that DPDK calls are in ops.c, which
+ * translates them to the functions below.
  *
  * Locking: every function below takes the device's lock, find and hw excepted; so does the event
- * thread for a queue in error. Under the lock nobody waits for the event thread, and no function of the
- * vhost library is called that takes a lock: some calls come with a ring's lock held.
+ * thread for a queue in error. Under the lock nobody waits for the event thread, and no function of
+ * the vhost library is called that takes a lock: some calls come with a ring's lock held.
  */
 #ifndef MLX5P_DEVICE_H
 #define MLX5P_DEVICE_H
@@ -25,8 +25,8 @@ struct mlx5p_dev;
 struct mlx5p_hw;
 
 /**
- * Make a vDPA device of @p ctx, which it takes over also when it fails, and register it under the name
- * of @p rte_dev.
+ * Make a vDPA device of @p ctx, which it takes over also when it fails, and register it under the
+ * name of @p rte_dev.
  * @return 0, or a negative errno, logged; then nothing is left.
  */
 int mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5p_args *args,
@@ -44,9 +44,9 @@ const struct mlx5p_hw *mlx5p_dev_hw(const struct mlx5p_dev *dev);
 /** How many virtqueues it has. Constant: no lock. */
 uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 
-/* ---- connection @vid; all return 0 or a negative errno, logged. A socket takes several connections, a
- * device serves one: the others are refused until it is gone, and what they do meanwhile does not touch
- * it. ---- */
+/* ---- connection @vid; all return 0 or a negative errno, logged. A socket takes several
+ * connections, a device serves one: the others are refused until it is gone, and what they do
+ * meanwhile does not touch it. ---- */
 
 /** Take its memory and start the queues that it wants. -EBUSY: another one is served. */
 int mlx5p_dev_conf(struct mlx5p_dev *dev, int vid);
@@ -65,7 +65,8 @@ int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);
 
 /* ---- statistics of a queue: see stats.h ---- */
 
-int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats, unsigned int n);
+int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats,
+		unsigned int n);
 int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
 
 #endif /* MLX5P_DEVICE_H */

@@ -42,7 +42,8 @@ create(const struct mlx5p_hw *hw, const char *what, const void *in, size_t inlen
 }
 
 static int
-modify(const struct mlx5p_hw *hw, const char *what, struct mlx5p_obj *o, const void *in, size_t inlen)
+modify(const struct mlx5p_hw *hw, const char *what, struct mlx5p_obj *o, const void *in,
+		size_t inlen)
 {
 	uint8_t out[PRM_BYTES(general_obj_out_cmd_hdr)] = {0};
 
@@ -58,7 +59,8 @@ mlx5p_devx_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *w
 	if (o->obj == NULL)
 		return;
 	if (mlx5dv_devx_obj_destroy(o->obj))
-		MLX5P_LOG(ERR, hw->name, "cannot destroy %s 0x%x: %s", what, o->id, strerror(errno));
+		MLX5P_LOG(ERR, hw->name, "cannot destroy %s 0x%x: %s", what, o->id,
+			strerror(errno));
 	o->obj = NULL;
 	o->id = 0;
 }
@@ -163,8 +165,8 @@ mlx5p_devx_create_klm(const struct mlx5p_hw *hw, uint64_t start, uint64_t len,
 	int ret;
 
 	if (n > MLX5P_KLM_MAX) {
-		MLX5P_LOG(ERR, hw->name, "guest memory is too fragmented: %u entries, at most %u", n,
-			MLX5P_KLM_MAX);
+		MLX5P_LOG(ERR, hw->name, "guest memory is too fragmented: %u entries, at most %u",
+			n, MLX5P_KLM_MAX);
 		return -E2BIG;
 	}
 	in = calloc(1, inlen);
@@ -189,8 +191,8 @@ mlx5p_devx_create_klm(const struct mlx5p_hw *hw, uint64_t start, uint64_t len,
 }
 
 int
-mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova, uint64_t len,
-		struct mlx5p_obj *o)
+mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova,
+		uint64_t len, struct mlx5p_obj *o)
 {
 	uint8_t in[PRM_BYTES(create_mkey_in)] = {0};
 	uint8_t out[PRM_BYTES(create_mkey_out)] = {0};
@@ -216,8 +218,8 @@ mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_
 /* ---- completion queue and queue pairs of the events ---- */
 
 int
-mlx5p_devx_create_cq(const struct mlx5p_hw *hw, uint32_t umem_id, uint32_t dbr_off, uint32_t log_size,
-		struct mlx5p_obj *o)
+mlx5p_devx_create_cq(const struct mlx5p_hw *hw, uint32_t umem_id, uint32_t dbr_off,
+		uint32_t log_size, struct mlx5p_obj *o)
 {
 	uint8_t in[PRM_BYTES(create_cq_in)] = {0};
 	uint8_t out[PRM_BYTES(create_cq_out)] = {0};
@@ -429,8 +431,8 @@ mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_attr
 }
 
 int
-mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select, uint8_t state,
-		const struct mlx5p_virtq_attr *a)
+mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
+		uint8_t state, const struct mlx5p_virtq_attr *a)
 {
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)] = {0};
 	void *obj = PRM_ADDR(create_virtio_net_q_in, in, obj_context);
@@ -607,7 +609,8 @@ static const uint32_t toeplitz_key[] = {
 };
 
 int
-mlx5p_devx_create_tir(const struct mlx5p_hw *hw, const struct mlx5p_tir_attr *a, struct mlx5p_obj *o)
+mlx5p_devx_create_tir(const struct mlx5p_hw *hw, const struct mlx5p_tir_attr *a,
+		struct mlx5p_obj *o)
 {
 	uint8_t in[PRM_BYTES(create_tir_in)] = {0};
 	uint8_t out[PRM_BYTES(create_tir_out)] = {0};

@@ -2,8 +2,9 @@
 /*
  * DevX commands, typed. The only place of the driver that builds a mailbox.
  *
- * Every function runs one firmware command and waits for it. Errors are negative errnos, logged here
- * with the device's name, the object and the firmware's status and syndrome. Any thread; no locks.
+ * Every function runs one firmware command and waits for it. Errors are negative errnos, logged
+ * here with the device's name, the object and the firmware's status and syndrome. Any thread; no
+ * locks.
  */
 #ifndef MLX5P_DEVX_H
 #define MLX5P_DEVX_H
@@ -27,7 +28,7 @@ mlx5p_obj_exists(const struct mlx5p_obj *o)
 	return o->obj != NULL;
 }
 
-/** Destroy an object; a no-op when there is none. A refusal is logged: the object is leaked then. */
+/** Destroy an object; a no-op when there is none. A refusal is logged: the object leaks then. */
 void mlx5p_devx_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *what);
 
 /* ---- capabilities: PRM section "HCA capabilities", general and virtio emulation ---- */
@@ -87,7 +88,8 @@ int mlx5p_devx_create_fw_qp(const struct mlx5p_hw *hw, struct mlx5p_obj *o);
 int mlx5p_devx_create_sw_qp(const struct mlx5p_hw *hw, uint32_t cqn, uint32_t umem_id,
 		uint32_t dbr_off, uint32_t log_size, struct mlx5p_obj *o);
 
-/** QP state steps by MLX5_CMD_OP_*: RST2INIT, INIT2RTR (connects to @p remote_qpn), RTR2RTS, 2RST. */
+/** QP state steps by MLX5_CMD_OP_*: RST2INIT, INIT2RTR (connects to @p remote_qpn), RTR2RTS,
+ * 2RST. */
 int mlx5p_devx_modify_qp(const struct mlx5p_hw *hw, struct mlx5p_obj *qp, uint16_t opcode,
 		uint32_t remote_qpn);
 
@@ -127,8 +129,8 @@ struct mlx5p_virtq_attr {
 int mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_attr *a,
 		struct mlx5p_obj *o);
 
-/** Modify what @p select names (MLX5_VIRTQ_MODIFY_*) in one command; @p state counts where the state is
- * among it. */
+/** Modify what @p select names (MLX5_VIRTQ_MODIFY_*) in one command; @p state counts where the
+ * state is among it. */
 int mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
 		uint8_t state, const struct mlx5p_virtq_attr *a);
 

@@ -36,7 +36,8 @@ mlx5p_dirty_reachable(int vid)
 {
 	uint64_t features = 0, addr = 0, len = 0, page = sysconf(_SC_PAGESIZE), start;
 
-	if (rte_vhost_get_negotiated_features(vid, &features) < 0 || !RTE_VHOST_NEED_LOG(features) ||
+	if (rte_vhost_get_negotiated_features(vid, &features) < 0 ||
+			!RTE_VHOST_NEED_LOG(features) ||
 			rte_vhost_get_log_base(vid, &addr, &len) < 0 || addr == 0 || len == 0)
 		return false;
 	/* It writes nothing back and fails where there is no mapping. */
@@ -57,13 +58,14 @@ mlx5p_dirty_open(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, int v
 		return -ENODEV;
 	}
 	if (len > UINT32_MAX) {
-		MLX5P_LOG(ERR, hw->name, "the front-end's dirty log is too long: %" PRIu64 " bytes", len);
+		MLX5P_LOG(ERR, hw->name, "the front-end's dirty log is too long: %" PRIu64 " bytes",
+			len);
 		return -E2BIG;
 	}
 	ret = mlx5p_region_create(hw, backend, (void *)(uintptr_t)addr, len, addr, &dirty->region);
 	if (ret < 0) {
-		MLX5P_LOG(ERR, hw->name, "cannot register the dirty log (%" PRIu64 " bytes): %s", len,
-			strerror(-ret));
+		MLX5P_LOG(ERR, hw->name, "cannot register the dirty log (%" PRIu64 " bytes): %s",
+			len, strerror(-ret));
 		return ret;
 	}
 	ret = wrap(hw, addr, len, dirty);

@@ -4,8 +4,8 @@
  *
  * Owns: declarations of the vdev bus and vDPA driver interfaces where the distribution ships no SDK
  * headers (Debian's libdpdk-dev). meson defines HAVE_DPDK_SDK when the real headers are there. The
- * structs below are identical in DPDK 22.11, 23.11, 24.11 and 25.11 and differ from 26.07 on; vdev.c
- * refuses to register in a DPDK of another year.
+ * structs below are identical in DPDK 22.11, 23.11, 24.11 and 25.11 and differ from 26.07 on;
+ * vdev.c refuses to register in a DPDK of another year.
  */
 #ifndef MLX5P_DPDK_SDK_H
 #define MLX5P_DPDK_SDK_H
@@ -98,8 +98,8 @@ struct rte_vdpa_device *rte_vdpa_register_device(struct rte_device *rte_dev,
 		struct rte_vdpa_dev_ops *ops);
 int rte_vdpa_unregister_device(struct rte_vdpa_device *dev);
 
-/* Offer a queue's doorbell page (get_vfio_device_fd, get_notify_area) to the front-end, and wait for its
- * answer. -ENOTSUP: it takes none. */
+/* Offer a queue's doorbell page (get_vfio_device_fd, get_notify_area) to the front-end, and wait
+ * for its answer. -ENOTSUP: it takes none. */
 int rte_vhost_host_notifier_ctrl(int vid, uint16_t qid, bool enable);
 
 #endif /* HAVE_DPDK_SDK */

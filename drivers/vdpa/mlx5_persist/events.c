@@ -197,7 +197,8 @@ open_channel(struct mlx5p_events *ev, uint64_t kind, struct mlx5dv_devx_event_ch
 
 int
 mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace *pace,
-		const struct mlx5p_event_handlers *handlers, void *arg, struct mlx5p_events **events)
+		const struct mlx5p_event_handlers *handlers, void *arg,
+		struct mlx5p_events **events)
 {
 	struct mlx5p_events *ev = calloc(1, sizeof(*ev));
 	int ret;
@@ -283,7 +284,8 @@ subscribe(struct mlx5p_events *ev, struct mlx5dv_devx_event_channel *channel, st
 int
 mlx5p_events_subscribe_cq(struct mlx5p_events *ev, struct mlx5p_obj *cq, uint16_t queue)
 {
-	return subscribe(ev, ev->completions, cq, MLX5_EVENT_TYPE_COMP, queue, "the CQ of virtqueue");
+	return subscribe(ev, ev->completions, cq, MLX5_EVENT_TYPE_COMP, queue,
+		"the CQ of virtqueue");
 }
 
 int
@@ -295,8 +297,8 @@ mlx5p_events_subscribe_virtq(struct mlx5p_events *ev, struct mlx5p_obj *virtq, u
 int
 mlx5p_events_kick_add(struct mlx5p_events *ev, int fd, uint16_t queue)
 {
-	/* Edge-triggered, and never read: each write of the guest is an edge, and a descriptor that a
-	 * hostile front-end made can't block us. */
+	/* Edge-triggered, and never read: each write of the guest is an edge, and a descriptor
+	 * that a hostile front-end made can't block us. */
 	return watch(ev, fd, EPOLLIN | EPOLLET, WAKE(WAKE_KICK, queue));
 }
 

@@ -2,13 +2,14 @@
 /*
  * The event thread of a device.
  *
- * Owns: one thread and what wakes it: the card's completion channel (a CQ got an entry: the guest is to
- * be notified), its error channel (a virtqueue went to error), the kick descriptors of the guest (a
- * queue is to be rung), and requests to call a guest. In the timer modes of pace.h it polls while there
- * is traffic; else it sleeps. It runs from probe to remove, on all processors or on event_core.
+ * Owns: one thread and what wakes it: the card's completion channel (a CQ got an entry: the guest
+ * is to be notified), its error channel (a virtqueue went to error), the kick descriptors of the
+ * guest (a queue is to be rung), and requests to call a guest. In the timer modes of pace.h it
+ * polls while there is traffic; else it sleeps. It runs from probe to remove, on all processors or
+ * on event_core.
  *
- * Handlers run on this thread. They may take the device's lock, which is why nobody may wait for the
- * thread, with mlx5p_events_stop(), while holding that.
+ * Handlers run on this thread. They may take the device's lock, which is why nobody may wait for
+ * the thread, with mlx5p_events_stop(), while holding that.
  */
 #ifndef MLX5P_EVENTS_H
 #define MLX5P_EVENTS_H
@@ -22,7 +23,7 @@ struct mlx5p_hw;
 struct mlx5p_events;
 
 struct mlx5p_event_handlers {
-	void (*completion)(void *arg, uint16_t queue); /* its CQ raised the event that it was armed for */
+	void (*completion)(void *arg, uint16_t queue); /* its CQ raised an event */
 	void (*error)(void *arg, uint16_t queue);
 	void (*kick)(void *arg, uint16_t queue);
 	void (*call)(void *arg, uint16_t queue);
@@ -33,10 +34,11 @@ struct mlx5p_event_handlers {
 /* The vhost library takes at most this many rings of a connection; its header does not tell. */
 #define MLX5P_MAX_QUEUES 256u
 
-/** Create the channels and start the thread. @p core: processor to run on, -1: any. @p pace is copied.
- * @return 0, or a negative errno, logged; then nothing is left. */
+/** Create the channels and start the thread. @p core: processor to run on, -1: any. @p pace is
+ * copied. @return 0, or a negative errno, logged; then nothing is left. */
 int mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace *pace,
-		const struct mlx5p_event_handlers *handlers, void *arg, struct mlx5p_events **events);
+		const struct mlx5p_event_handlers *handlers, void *arg,
+		struct mlx5p_events **events);
 
 /** Stop the thread: no handler runs any more. */
 void mlx5p_events_stop(struct mlx5p_events *events);
@@ -44,17 +46,20 @@ void mlx5p_events_stop(struct mlx5p_events *events);
 /** Stop the thread and free. Every object that was subscribed is gone, every kick removed. */
 void mlx5p_events_destroy(struct mlx5p_events *events);
 
-/** Completion events of a CQ mean queue @p queue. Ends with the CQ. @return 0 or a negative errno. */
+/** Completion events of a CQ mean queue @p queue. Ends with the CQ. @return 0 or a negative
+ * errno. */
 int mlx5p_events_subscribe_cq(struct mlx5p_events *events, struct mlx5p_obj *cq, uint16_t queue);
 
 /** Error events of a virtqueue object mean queue @p queue. Ends with the object. */
 int mlx5p_events_subscribe_virtq(struct mlx5p_events *events, struct mlx5p_obj *virtq,
 		uint16_t queue);
 
-/** Watch a kick descriptor. @return 0, or a negative errno (-EPERM: not a file that can be waited for). */
+/** Watch a kick descriptor. @return 0, or a negative errno (-EPERM: not a file that can be waited
+ * for). */
 int mlx5p_events_kick_add(struct mlx5p_events *events, int fd, uint16_t queue);
 
-/** Stop watching. A handler that has begun may still run: it finds the queue stopped under its lock. */
+/** Stop watching. A handler that has begun may still run: it finds the queue stopped under its
+ * lock. */
 void mlx5p_events_kick_del(struct mlx5p_events *events, int fd);
 
 /** Have the thread call the guest of a queue. */

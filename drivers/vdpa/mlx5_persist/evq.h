@@ -2,13 +2,13 @@
 /*
  * Event queue of one virtqueue: how the card tells us that descriptors completed.
  *
- * Owns: a completion queue and a pair of queue pairs. Firmware sends from its QP when the guest is to
- * be notified; our QP receives, which completes into the CQ; an armed CQ raises an event on the
+ * Owns: a completion queue and a pair of queue pairs. Firmware sends from its QP when the guest is
+ * to be notified; our QP receives, which completes into the CQ; an armed CQ raises an event on the
  * device's event channel. The CQ is collapsed: entry 0 always holds the newest completion, and its
  * WQE counter tells how many there were.
  *
- * All of it lives on through virtio resets. Destroying the virtqueue object puts the firmware QP into
- * error: mlx5p_evq_reset() brings the pair back.
+ * All of it lives on through virtio resets. Destroying the virtqueue object puts the firmware QP
+ * into error: mlx5p_evq_reset() brings the pair back.
  *
  * Locking: the virtqueue's lock.
  */
@@ -33,8 +33,8 @@ struct mlx5p_evq {
 	bool armed;                /* an event was asked for and not seen yet */
 };
 
-/** Create everything, with @p size entries (a power of two), in RTS. The CQ is not armed yet: subscribe
- * to its event first. @return 0 or a negative errno, then nothing is left. */
+/** Create everything, with @p size entries (a power of two), in RTS. The CQ is not armed yet:
+ * subscribe to its event first. @return 0 or a negative errno, then nothing is left. */
 int mlx5p_evq_create(const struct mlx5p_hw *hw, struct mlx5p_evq *evq, uint32_t size);
 
 void mlx5p_evq_destroy(const struct mlx5p_hw *hw, struct mlx5p_evq *evq);

@@ -80,7 +80,8 @@ mlx5p_hw_find(const char *dev, int *numa_node)
 	}
 	for (i = 0; list[i] != NULL && ctx == NULL; i++) {
 		if (strcmp(ibv_get_device_name(list[i]), dev) != 0 &&
-				(!pci_address(list[i], bdf, sizeof(bdf)) || strcasecmp(bdf, dev) != 0))
+				(!pci_address(list[i], bdf, sizeof(bdf)) ||
+				strcasecmp(bdf, dev) != 0))
 			continue;
 		*numa_node = read_numa_node(list[i]);
 		ctx = mlx5dv_open_device(list[i], &attr);
@@ -126,7 +127,8 @@ check_caps(const struct mlx5p_hw *hw)
 		{ caps->max_num_virtio_queues >= 2, "max_num_virtio_queues (a queue pair)" },
 		{ caps->eth_frame_offload_type, "eth_frame_offload_type" },
 		{ caps->event_mode >> MLX5_VIRTQ_EVENT_MODE_QP & 1, "event_mode (QP)" },
-		{ caps->virtio_queue_type >> MLX5_VIRTQ_TYPE_SPLIT & 1, "virtio_queue_type (split)" },
+		{ caps->virtio_queue_type >> MLX5_VIRTQ_TYPE_SPLIT & 1,
+			"virtio_queue_type (split)" },
 	};
 	size_t i;
 
@@ -159,15 +161,16 @@ alloc_pd(struct mlx5p_hw *hw)
 	return 0;
 }
 
-/* The kernel has few of these pages, and a guest of the process before us may have its last one mapped
- * until its front-end notices that we are another. */
+/* The kernel has few of these pages, and a guest of the process before us may have its last one
+ * mapped until its front-end notices that we are another. */
 static struct mlx5dv_var *
 alloc_var(const struct mlx5p_hw *hw)
 {
 	struct mlx5dv_var *var = mlx5dv_alloc_var(hw->ctx, 0);
 	useconds_t wait;
 
-	for (wait = VAR_WAIT_US; var == NULL && errno == ENOSPC && wait <= VAR_WAIT_MAX_US; wait *= 2) {
+	for (wait = VAR_WAIT_US; var == NULL && errno == ENOSPC && wait <= VAR_WAIT_MAX_US;
+			wait *= 2) {
 		MLX5P_LOG(WARNING, hw->name, "no free doorbell page: trying again in %u ms",
 			(unsigned int)wait / 1000);
 		usleep(wait);
@@ -191,8 +194,8 @@ alloc_doorbells(struct mlx5p_hw *hw)
 	hw->var = alloc_var(hw);
 	if (hw->var == NULL)
 		return -errno;
-	hw->var_page = mmap(NULL, hw->var->length, PROT_READ | PROT_WRITE, MAP_SHARED, hw->ctx->cmd_fd,
-		hw->var->mmap_off);
+	hw->var_page = mmap(NULL, hw->var->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+		hw->ctx->cmd_fd, hw->var->mmap_off);
 	if (hw->var_page == MAP_FAILED) {
 		hw->var_page = NULL;
 		return -errno;

@@ -2,9 +2,9 @@
 /*
  * The opened card: what every part of the driver builds its objects on.
  *
- * Owns: the verbs context, protection domain, capabilities, UAR page, doorbell page (VAR), transport
- * domain and TISes. Opened at probe and closed at remove, constant in between: read it from any thread
- * without a lock.
+ * Owns: the verbs context, protection domain, capabilities, UAR page, doorbell page (VAR),
+ * transport domain and TISes. Opened at probe and closed at remove, constant in between: read it
+ * from any thread without a lock.
  */
 #ifndef MLX5P_HW_H
 #define MLX5P_HW_H
@@ -45,12 +45,12 @@ struct mlx5p_hw {
  */
 struct ibv_context *mlx5p_hw_find(const char *dev, int *numa_node);
 
-/** Say into @p text which RDMA devices there are: "are mlx5_0 (0000:e1:00.2), ..." or "are none". */
+/** Say into @p text which RDMA devices there are: "are mlx5_0 (0000:e1:00.2), ...", "are none". */
 void mlx5p_hw_list(char *text, size_t len);
 
 /**
- * Set up @p hw on an open context, which it takes over. Says which capability is missing when the card
- * lacks one that the driver can't do without.
+ * Set up @p hw on an open context, which it takes over. Says which capability is missing when the
+ * card lacks one that the driver can't do without.
  * @return 0, or a negative errno: -ENOTSUP (capability), or what the failing step gave. On failure
  *         nothing is left, the context is closed.
  */

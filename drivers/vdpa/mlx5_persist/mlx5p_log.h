@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Logging of the driver: log type pmd.vdpa.mlx5_persist, default level NOTICE. A line starts with the
- * device's name; errors are said once, at the place that knows what failed.
+ * Logging of the driver: log type pmd.vdpa.mlx5_persist, default level NOTICE. A line starts with
+ * the device's name; errors are said once, at the place that knows what failed.
  */
 #ifndef MLX5P_LOG_H
 #define MLX5P_LOG_H

@@ -14,8 +14,8 @@
 #include "mlx5p_log.h"
 #include "notifier.h"
 
-/* How long a stop waits for the front-end's answer. One that works on something else needs not to know
- * that it delays us; more than this would be felt by the guest. */
+/* How long a stop waits for the front-end's answer. One that works on something else needs not to
+ * know that it delays us; more than this would be felt by the guest. */
 #define ANSWER_MS 50
 
 enum { NOBODY = -1 };
@@ -94,8 +94,8 @@ offer(struct mlx5p_notifier *n, uint16_t queue)
 		MLX5P_LOG(INFO, n->name, "virtqueue %u: the guest rings the card itself", queue);
 		return;
 	}
-	MLX5P_LOG(INFO, n->name, "virtqueue %u: the guest's kicks come through the driver: %s", queue,
-		ret == -ENOTSUP ? "the front-end takes no host notifiers" :
+	MLX5P_LOG(INFO, n->name, "virtqueue %u: the guest's kicks come through the driver: %s",
+		queue, ret == -ENOTSUP ? "the front-end takes no host notifiers" :
 		"the front-end refused its host notifier");
 	/* What it is able to do was negotiated for the connection; what it refuses once it may take
 	 * for another queue. */

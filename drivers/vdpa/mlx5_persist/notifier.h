@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Host notifiers: the card's doorbell page in the guest's own hands, so that a kick costs no exit to
- * this process.
+ * Host notifiers: the card's doorbell page in the guest's own hands, so that a kick costs no exit
+ * to this process.
  *
- * Owns: the thread that offers the page to the front-end. The vhost library sends the offer and waits
- * for the answer, for as long as the front-end likes; a front-end that is busy with a message to us, as
- * QEMU is in a stop, can't answer before we did. So it is a thread of its own, and a stop that finds it
- * waiting too long ends the thread instead. The library's lock on that channel is lost with it: the
- * connection gets no further offers then.
+ * Owns: the thread that offers the page to the front-end. The vhost library sends the offer and
+ * waits for the answer, for as long as the front-end likes; a front-end that is busy with a message
+ * to us, as QEMU is in a stop, can't answer before we did. So it is a thread of its own, and a stop
+ * that finds it waiting too long ends the thread instead. The library's lock on that channel is
+ * lost with it: the connection gets no further offers then.
  *
- * A front-end takes the page away from the guest when it stops a ring, so an offer is made after every
- * start, at a queue's first kick: one that never kicks needs none. Doorbells of a stopped queue start
- * nothing and are harmless: we take nothing away.
+ * A front-end takes the page away from the guest when it stops a ring, so an offer is made after
+ * every start, at a queue's first kick: one that never kicks needs none. Doorbells of a stopped
+ * queue start nothing and are harmless: we take nothing away.
  *
  * Threads: begin, end and destroy are calls of the holder of the device's lock; want() is the event
  * thread's. The thread takes no lock of the driver but its own.

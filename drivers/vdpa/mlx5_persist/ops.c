@@ -19,7 +19,8 @@
 #define VIRTIO_F_ORDER_PLATFORM 36
 #endif
 
-/* Numbers of the vhost-user specification; rte_vhost.h changed the first two names with DPDK 23.11. */
+/* Numbers of the vhost-user specification; rte_vhost.h changed the first two names with DPDK
+ * 23.11. */
 #ifndef VHOST_USER_PROTOCOL_F_BACKEND_REQ
 #define VHOST_USER_PROTOCOL_F_BACKEND_REQ 5
 #endif
@@ -78,7 +79,8 @@ op_set_vring_state(int vid, int vring, int state)
 	return dev != NULL ? mlx5p_dev_want_queue(dev, vid, vring, state != 0) : -ENODEV;
 }
 
-/* The vhost library has handled a message. All that is public of one is that it begins with its number. */
+/* The vhost library has handled a message. All that is public of one is that it begins with its
+ * number. */
 static enum rte_vhost_msg_result
 after_message(int vid, void *msg)
 {
@@ -146,8 +148,8 @@ op_get_queue_num(struct rte_vdpa_device *vdpa, uint32_t *queue_num)
 	return 0;
 }
 
-/* GUEST_ANNOUNCE, like the link's state, is the front-end's affair, which has the configuration space and
- * the control queue. */
+/* GUEST_ANNOUNCE, like the link's state, is the front-end's affair, which has the configuration
+ * space and the control queue. */
 static int
 op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
 {
@@ -193,7 +195,8 @@ op_get_protocol_features(struct rte_vdpa_device *vdpa, uint64_t *features)
 /* ---- statistics ---- */
 
 static int
-op_get_stats_names(struct rte_vdpa_device *vdpa, struct rte_vdpa_stat_name *names, unsigned int size)
+op_get_stats_names(struct rte_vdpa_device *vdpa, struct rte_vdpa_stat_name *names,
+		unsigned int size)
 {
 	RTE_SET_USED(vdpa);
 	return mlx5p_stats_names(names, size);

@@ -151,7 +151,8 @@ unmap:
 free:
 	free(pin);
 	MLX5P_LOG(ERR, pins->hw->name,
-		"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64 " bytes): %s",
+		"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
+		" bytes): %s",
 		(uintmax_t)file->ino, offset, len, strerror(-ret));
 	return ret;
 }

@@ -2,14 +2,14 @@
 /*
  * Layer 1 of memory: pins.
  *
- * Owns: direct memory regions. A pin is an interval of a backing file (device, inode, offset, length)
- * that the card can reach; it never crosses a boundary of a fixed grid of MLX5P_PIN_GRID bytes. It is
- * keyed by what the memory is, not by where a process maps it or at which guest address it shows: its
- * own addresses are file offsets. So one pin serves any guest address, and a table that slices the same
- * file differently finds everything there.
+ * Owns: direct memory regions. A pin is an interval of a backing file (device, inode, offset,
+ * length) that the card can reach; it never crosses a boundary of a fixed grid of MLX5P_PIN_GRID
+ * bytes. It is keyed by what the memory is, not by where a process maps it or at which guest
+ * address it shows: its own addresses are file offsets. So one pin serves any guest address, and a
+ * table that slices the same file differently finds everything there.
  *
- * The driver maps each pin by itself, from its own duplicate of the file's descriptor: it depends on
- * nobody's mapping, and an inode number can't be recycled while a pin of it lives.
+ * The driver maps each pin by itself, from its own duplicate of the file's descriptor: it depends
+ * on nobody's mapping, and an inode number can't be recycled while a pin of it lives.
  *
  * Use: mark(), then acquire() all that is wanted, then sweep() what nobody wanted, or rollback().
  * Locking: none; the caller serialises (configuration calls of one device).

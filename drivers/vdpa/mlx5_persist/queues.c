@@ -33,7 +33,7 @@ struct mlx5p_queues {
 	struct mlx5p_virtq *virtqs;
 	uint32_t n;
 	struct wants wants[CONNECTIONS];
-	uint32_t ahead;            /* the first so many are made ready before a front-end comes... */
+	uint32_t ahead;            /* the first so many are made before a front-end comes... */
 	uint16_t ahead_size;       /* ...for rings of this size */
 	atomic_uint top;           /* queues from here on never had an event queue */
 	struct mlx5p_conn conn;    /* of the last start */
@@ -76,12 +76,13 @@ unlist(void *arg, uint32_t virtq_id)
 	pthread_mutex_unlock(&q->unlist_lock);
 }
 
-/* Other addresses and indices, maybe another key, features and ring type, in one modify: of an object
- * that never ran. One that is suspended needs freeze_to_rdy_supported besides. */
+/* Other addresses and indices, maybe another key, features and ring type, in one modify: of an
+ * object that never ran. One that is suspended needs freeze_to_rdy_supported besides. */
 static bool
 can_modify(const struct mlx5p_caps *caps)
 {
-	return caps->virtio_net_q_addr_modify && caps->virtio_q_index_modify && caps->vnet_modify_ext;
+	return caps->virtio_net_q_addr_modify && caps->virtio_q_index_modify &&
+		caps->vnet_modify_ext;
 }
 
 int

@@ -2,12 +2,12 @@
 /*
  * The virtqueues of a device.
  *
- * Owns: all of them, which of them a front-end wants to run, the order in which they start and stop, and the
- * steering of packets to receive queues that run.
+ * Owns: all of them, which of them a front-end wants to run, the order in which they start and
+ * stop, and the steering of packets to receive queues that run.
  *
- * Receive queues start first and stop last, so that nothing that a transmit queue sends meets one that
- * stands. What they are told of a stop goes to the vhost library, which keeps a ring's index from one
- * start to the next.
+ * Receive queues start first and stop last, so that nothing that a transmit queue sends meets one
+ * that stands. What they are told of a stop goes to the vhost library, which keeps a ring's index
+ * from one start to the next.
  *
  * Locking: the device's lock, but for the functions of the event thread at the end.
  */
@@ -31,8 +31,8 @@ struct mlx5p_conn {
 };
 
 /** As many as the card has. @return 0, or -ENOMEM; then nothing is left. */
-int mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const struct mlx5p_args *args,
-		struct mlx5p_queues **queues);
+int mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
+		const struct mlx5p_args *args, struct mlx5p_queues **queues);
 
 /** All are stopped, and the event thread is, too. NULL is allowed. */
 void mlx5p_queues_destroy(struct mlx5p_queues *queues);
@@ -46,26 +46,27 @@ struct mlx5p_virtq *mlx5p_queues_get(struct mlx5p_queues *queues, uint16_t queue
 /** Can a queue that was stopped go on in one command? */
 bool mlx5p_queues_reusable(const struct mlx5p_queues *queues);
 
-/** Make ready what the arguments queues and queue_size ask for, steering included. What is there is left
- * alone. @return 0 or a negative errno, logged. */
+/** Make ready what the arguments queues and queue_size ask for, steering included. What is there
+ * is left alone. @return 0 or a negative errno, logged. */
 int mlx5p_queues_prepare(struct mlx5p_queues *queues);
 
-/** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run then. */
+/** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run
+ * then. */
 int mlx5p_queues_start(struct mlx5p_queues *queues, const struct mlx5p_conn *conn);
 
 /** Stop all that run. */
 void mlx5p_queues_stop(struct mlx5p_queues *queues);
 
-/** Destroy the objects of stopped queues, and end reception. Objects that never ran know no memory: they
- * stay. */
+/** Destroy the objects of stopped queues, and end reception. Objects that never ran know no
+ * memory: they stay. */
 void mlx5p_queues_drop(struct mlx5p_queues *queues);
 
 /** Destroy stopped objects that still know another memory key than @p mkey. */
 void mlx5p_queues_drop_stale(struct mlx5p_queues *queues, uint32_t mkey);
 
-/** Connection @p vid wants a queue to run, or no more; @p now: do it. Packets go elsewhere before a receive
- * queue stops. Remembers that of two connections, because the next one may begin before the end of the
- * last is noticed. @return 0 or a negative errno, logged. */
+/** Connection @p vid wants a queue to run, or no more; @p now: do it. Packets go elsewhere before
+ * a receive queue stops. Remembers that of two connections, because the next one may begin
+ * before the end of the last is noticed. @return 0 or a negative errno, logged. */
 int mlx5p_queues_want(struct mlx5p_queues *queues, int vid, uint16_t queue, bool on, bool now);
 
 /** Connection @p vid is gone: it wants nothing. */
@@ -78,7 +79,8 @@ void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);
  * goes down. */
 void mlx5p_queues_set_bitmap(struct mlx5p_queues *queues, const struct mlx5p_bitmap *bitmap);
 
-/** Event thread: take completions of all queues, telling their guests. @return the most of one queue. */
+/** Event thread: take completions of all queues, telling their guests. @return the most of one
+ * queue. */
 uint32_t mlx5p_queues_poll(struct mlx5p_queues *queues);
 
 /** Event thread: ask for an event at the next completion of each queue. */

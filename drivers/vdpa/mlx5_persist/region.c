@@ -7,8 +7,8 @@
 #include "region.h"
 
 int
-mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, void *addr, uint64_t len,
-		uint64_t iova, struct mlx5p_region *region)
+mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, void *addr,
+		uint64_t len, uint64_t iova, struct mlx5p_region *region)
 {
 	int ret;
 

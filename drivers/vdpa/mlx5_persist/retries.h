@@ -2,9 +2,9 @@
 /*
  * How often a virtqueue in error is brought back.
  *
- * Owns: the bound of MLX5P_RETRIES recoveries within MLX5P_RETRY_MS. It holds across virtio resets, so
- * that a guest that breaks its rings on purpose can't keep the firmware busy. Pure; the virtqueue's
- * owner serialises.
+ * Owns: the bound of MLX5P_RETRIES recoveries within MLX5P_RETRY_MS. It holds across virtio resets,
+ * so that a guest that breaks its rings on purpose can't keep the firmware busy. Pure; the
+ * virtqueue's owner serialises.
  */
 #ifndef MLX5P_RETRIES_H
 #define MLX5P_RETRIES_H

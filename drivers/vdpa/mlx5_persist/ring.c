@@ -12,15 +12,16 @@
 #include "mlx5p_log.h"
 #include "ring.h"
 
-/* virtio 1.2, section 2.8: the largest packed ring; the index shares 16 bits with the wrap counter. */
+/* virtio 1.2, section 2.8: the largest packed ring; the index shares 16 bits with the wrap
+ * counter. */
 #define PACKED_MAX 32768
 
-/* Parts of a ring in this process. Lengths by virtio 1.2, sections 2.7 and 2.8; the event words at the
- * end of a split ring's parts are not ours to use. */
+/* Parts of a ring in this process. Lengths by virtio 1.2, sections 2.7 and 2.8; the event words
+ * at the end of a split ring's parts are not ours to use. */
 struct parts {
 	const void *desc, *avail, *used;
 	uint64_t desc_len, avail_len, used_len;
-	volatile uint16_t *kick_flags; /* where the device says whether it wants kicks; 0: it does */
+	volatile uint16_t *kick_flags; /* where the device asks for kicks; 0: it wants them */
 };
 
 static struct parts
@@ -72,7 +73,8 @@ mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
 	parts = packed ? packed_parts(&vring) : split_parts(&vring);
 	if (parts.desc == NULL || parts.avail == NULL || parts.used == NULL ||
 			!size_ok(vring.size, packed) ||
-			rte_vhost_get_vring_base(vid, queue, &ring->avail_index, &ring->used_index) < 0)
+			rte_vhost_get_vring_base(vid, queue, &ring->avail_index,
+				&ring->used_index) < 0)
 		goto unusable;
 	ret = mlx5p_aspace_gpa(maps, parts.desc, parts.desc_len, &ring->desc);
 	if (ret == 0)
@@ -94,8 +96,9 @@ unusable:
 	return -EINVAL;
 }
 
-/* By guest address, not by rte_vhost_log_used_vring(): that one needs the ring's log address, which is
- * the same address where a front-end gives it, and in packed rings is that of the device area. */
+/* By guest address, not by rte_vhost_log_used_vring(): that one needs the ring's log address,
+ * which is the same address where a front-end gives it, and in packed rings is that of the device
+ * area. */
 void
 mlx5p_ring_log(int vid, const struct mlx5p_ring *ring)
 {

@@ -15,7 +15,8 @@
 /* Entries of the table. More than queues, so that a hash spreads evenly over any number of them. */
 #define RQT_ENTRIES 512
 
-/* Bytes of match parameters that every kernel with DevX takes: six sets, outer headers to misc 3. */
+/* Bytes of match parameters that every kernel with DevX takes: six sets, outer headers to
+ * misc 3. */
 #define MATCH_BYTES (6 * PRM_BYTES(fte_match_set_lyr_2_4))
 
 /* Matchers by how much they look at; a higher priority number is tried later. */

@@ -2,8 +2,9 @@
 /*
  * Steering: which receive queue a packet goes to.
  *
- * Owns: the receive queue table (RQT), one TIR a hash type, and the flow rules that lead packets of each
- * type to its TIR. Rules and TIRs are made once and stay; what changes is the table's list of queues.
+ * Owns: the receive queue table (RQT), one TIR a hash type, and the flow rules that lead packets of
+ * each type to its TIR. Rules and TIRs are made once and stay; what changes is the table's list of
+ * queues.
  *
  * Locking: none; configuration calls of one device.
  */

@@ -37,7 +37,8 @@ vdev_probe(struct rte_vdev_device *vdev)
 	ctx = mlx5p_hw_find(args.dev, &rte_dev->numa_node);
 	if (ctx == NULL && errno == ENODEV) {
 		mlx5p_hw_list(list, sizeof(list));
-		MLX5P_LOG(ERR, rte_dev->name, "bad driver argument dev=%s: no such RDMA device; there %s",
+		MLX5P_LOG(ERR, rte_dev->name,
+			"bad driver argument dev=%s: no such RDMA device; there %s",
 			args.dev, list);
 		return -ENODEV;
 	}
@@ -67,8 +68,8 @@ static struct rte_vdev_driver driver = {
 	.remove = vdev_remove,
 };
 
-/* The structs of the driver SDK are those of the DPDK that we were built for, or of one laid out alike:
- * 22.11 to 25.11. In any other the plugin keeps out. */
+/* The structs of the driver SDK are those of the DPDK that we were built for, or of one laid out
+ * alike: 22.11 to 25.11. In any other the plugin keeps out. */
 static bool
 runs_in_known_dpdk(void)
 {

@@ -95,7 +95,8 @@ mlx5p_virtq_free(struct mlx5p_virtq *vq)
 
 /* What the object is to be like on @ring (NULL: not known yet) and in @guest's memory. */
 static struct mlx5p_virtq_attr
-attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring, const struct mlx5p_guest *guest)
+attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
+		const struct mlx5p_guest *guest)
 {
 	const struct mlx5p_hw *hw = vq->env->hw;
 	struct mlx5p_virtq_attr attr = {
@@ -279,8 +280,8 @@ take_descriptors(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring)
 	if (ring->callfd >= 0) {
 		ret = mlx5p_call_open(ring->callfd, &call);
 		if (ret < 0)
-			MLX5P_LOG(ERR, name, "virtqueue %u: cannot interrupt the guest: %s", vq->index,
-				ret == -EBADF ? "its call descriptor is no eventfd" :
+			MLX5P_LOG(ERR, name, "virtqueue %u: cannot interrupt the guest: %s",
+				vq->index, ret == -EBADF ? "its call descriptor is no eventfd" :
 				strerror(-ret));
 	}
 	pthread_mutex_lock(&vq->lock);
@@ -375,8 +376,8 @@ suspend(struct mlx5p_virtq *vq)
 			vq->index, prm_virtq_error_name(status.error_type), status.error_type);
 	}
 	vq->state = MLX5P_VIRTQ_SUSPENDED;
-	/* What did not suspend can't be resumed, and must not run on: only destruction is sure. What does
-	 * not tell where it stands can't be told what to change. */
+	/* What did not suspend can't be resumed, and must not run on: only destruction is sure.
+	 * What does not tell where it stands can't be told what to change. */
 	if (!suspended || ret < 0)
 		mlx5p_virtq_drop(vq);
 	return ret;
@@ -436,13 +437,15 @@ mlx5p_virtq_recover(struct mlx5p_virtq *vq)
 	}
 	if (again && ret == 0) {
 		vq->recoveries++;
-		MLX5P_LOG(WARNING, name, "virtqueue %u went to error: %s (%u): it goes on at index %u",
+		MLX5P_LOG(WARNING, name,
+			"virtqueue %u went to error: %s (%u): it goes on at index %u",
 			vq->index, why, status.error_type, ring.used_index);
 		return true;
 	}
 	vq->state = MLX5P_VIRTQ_DOWN;
 	MLX5P_LOG(ERR, name,
-		"virtqueue %u went to error: %s (%u): it stays down until the guest's next reset: %s",
+		"virtqueue %u went to error: %s (%u): "
+		"it stays down until the guest's next reset: %s",
 		vq->index, why, status.error_type, again ? "it can't be made anew" :
 		ret < 0 ? "the card does not tell where it stands" :
 		"that was too often in too short a time");

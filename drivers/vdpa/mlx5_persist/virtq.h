@@ -2,8 +2,9 @@
 /*
  * One virtqueue: the card's queue object and what belongs to it.
  *
- * Owns: the virtio_net_q object, its three queue buffers, its event queue and its counters, and while
- * it runs the use of the guest's kick descriptor (which the vhost library owns) and call descriptor.
+ * Owns: the virtio_net_q object, its three queue buffers, its event queue and its counters, and
+ * while it runs the use of the guest's kick descriptor (which the vhost library owns) and call
+ * descriptor.
  *
  * States, and who moves between them (all under the device's lock):
  *
@@ -21,19 +22,21 @@
  *	RUNNING -> SUSPENDED	stop(): modify to SUSPEND, query the indices
  *	RUNNING -> NONE		stop() of a queue in error: its object can only be destroyed
  *	RUNNING -> RUNNING	recover(): from error, through DOWN and NONE, where the card stood
- *	RUNNING -> DOWN		recover() that failed or came too often; set_bitmap() that was refused
+ *	RUNNING -> DOWN		recover() that failed or came too often; refused set_bitmap()
  *	DOWN -> NONE		stop()
  *	INIT, SUSPENDED -> NONE	drop()
  *
- * Buffers, event queue and counters are made at the first start() or prepare() and live until free(),
- * through all of these; another ring size remakes them.
+ * Buffers, event queue and counters are made at the first start() or prepare() and live until
+ * free(), through all of these; another ring size remakes them.
  *
  * Indices: a queue goes on at the used index that the card reports, both ways. In between lie
- * descriptors that it read ahead and did not use; a vhost-user front-end keeps one index only, and Linux
- * says of the available index that firmware does not report it right (mlx5_vdpa, get_vq_state).
+ * descriptors that it read ahead and did not use; a vhost-user front-end keeps one index only, and
+ * Linux says of the available index that firmware does not report it right (mlx5_vdpa,
+ * get_vq_state).
  *
- * Locking: lock guards the descriptors and the event queue against the event thread. The rest belongs
- * to the holder of the device's lock, or the configuration thread that works on this queue for it.
+ * Locking: lock guards the descriptors and the event queue against the event thread. The rest
+ * belongs to the holder of the device's lock, or the configuration thread that works on this queue
+ * for it.
  */
 #ifndef MLX5P_VIRTQ_H
 #define MLX5P_VIRTQ_H
@@ -57,9 +60,9 @@ struct mlx5p_virtq_env {
 	struct mlx5p_hw *hw;
 	struct mlx5p_events *events;
 	struct mlx5p_moderation moderation;
-	bool interrupts;           /* event_mode=2: an event queue asks for the next event at once */
+	bool interrupts;           /* event_mode=2: event queues ask for the next event at once */
 	bool modify;               /* the card can change an object that does not run */
-	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; cleared for good when refused */
+	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; no more once refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
 	void *unlist_arg;
@@ -125,8 +128,8 @@ int mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
 
 /**
  * Stop the queue: from here on the card moves nothing. Tells where to go on.
- * @return 0, or a negative errno when the card does not tell (@p index is untouched then); the queue is
- *         stopped in any case.
+ * @return 0, or a negative errno when the card does not tell (@p index is untouched then); the
+ *         queue is stopped in any case.
  */
 int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index);
 
@@ -134,14 +137,15 @@ int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index);
 void mlx5p_virtq_drop(struct mlx5p_virtq *vq);
 
 /**
- * The card said that the queue is in error: see whether that is so, and bring it back. One line tells
- * what came of it.
- * @return true: its object is gone, maybe another one runs in its place; false: it was a false alarm.
+ * The card said that the queue is in error: see whether that is so, and bring it back. One line
+ * tells what came of it.
+ * @return true: its object is gone, maybe another one runs in its place; false: a false alarm.
  */
 bool mlx5p_virtq_recover(struct mlx5p_virtq *vq);
 
-/** Have a running queue mark its writes elsewhere, or nowhere. If the card refuses, the queue goes down:
- * better no network than a migrated guest with stale pages. @return 0, or a negative errno, logged. */
+/** Have a running queue mark its writes elsewhere, or nowhere. If the card refuses, the queue
+ * goes down: better no network than a migrated guest with stale pages. @return 0, or a negative
+ * errno, logged. */
 int mlx5p_virtq_set_bitmap(struct mlx5p_virtq *vq, const struct mlx5p_bitmap *bitmap);
 
 /* ---- event thread ---- */

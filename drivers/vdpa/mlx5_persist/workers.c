@@ -21,7 +21,8 @@ struct mlx5p_workers {
 	pthread_t threads[];
 };
 
-/* Take numbers until there are none left; with the lock held when it is called and when it returns. */
+/* Take numbers until there are none left; with the lock held when it is called and when it
+ * returns. */
 static void
 work(struct mlx5p_workers *w)
 {
@@ -54,7 +55,8 @@ worker_loop(void *arg)
 	return NULL;
 }
 
-/* A thread of EAL's main one would be stuck on that one's processor; and signals are the application's. */
+/* A thread of EAL's main one would be stuck on that one's processor; and signals are the
+ * application's. */
 static int
 start_thread(struct mlx5p_workers *w)
 {
@@ -119,7 +121,8 @@ mlx5p_workers_destroy(struct mlx5p_workers *w)
 }
 
 void
-mlx5p_workers_run(struct mlx5p_workers *w, uint32_t count, void (*fn)(void *arg, uint32_t i), void *arg)
+mlx5p_workers_run(struct mlx5p_workers *w, uint32_t count, void (*fn)(void *arg, uint32_t i),
+		void *arg)
 {
 	pthread_mutex_lock(&w->lock);
 	w->fn = fn;
