@@ -5,7 +5,6 @@ What it asks of the emulated card and is not answered as a card would is the emu
 tests hold for every DPDK that the distribution may bring; none names a version. Where the driver
 itself can't, a test says so and accepts that a later one can.
 """
-import functools
 import os
 import pathlib
 import re
@@ -57,21 +56,6 @@ def eal(*options, **kwargs):
 # to sleep, and what enables rings while they finish a stop (doc/guides/peer.rst). On a busy machine
 # that happens: a test with such threads may fail twice.
 ATTEMPTS = 3
-
-
-def with_threads(test):
-    """A test method on a driver that has configuration threads."""
-    @functools.wraps(test)
-    def run(self):
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return test(self)
-            except (AssertionError, OSError, vhost_user.FrontendError) as error:
-                print('once more, after: %s' % str(error)[:200], file=sys.stderr)
-            self.doCleanups()
-            self.setUp()
-        return test(self)
-    return run
 
 
 class PeerCase(harness.Case):
@@ -143,18 +127,12 @@ class Resets(PeerCase):
                 with self.subTest(event_mode=mode, event_us=delay):
                     self.reset({'event_mode': mode, 'event_us': delay}, iterations=5)
 
-    def test_configuration_threads(self):
-        for threads in (1, 3, 8):
-            with self.subTest(max_conf_threads=threads):
-                self.reset({'max_conf_threads': threads}, queues=4, iterations=5)
-
     def test_queues_made_before(self):
-        """With and without threads, and on firmware on which such queues can't be changed."""
+        """And on firmware on which such queues can't be changed."""
         for caps in ('', 'caps=' + ':'.join('-' + name for name in MODIFY)):
-            for threads in (0, 4):
-                with self.subTest(device=caps, max_conf_threads=threads):
-                    devargs = {'queues': 2, 'queue_size': 256, 'max_conf_threads': threads}
-                    self.reset(devargs, devices=[caps] if caps else [], iterations=5)
+            with self.subTest(device=caps):
+                self.reset({'queues': 2, 'queue_size': 256}, devices=[caps] if caps else [],
+                           iterations=5)
 
     def test_queues_made_before_do_not_fit(self):
         """More pairs than were made, fewer, and rings of another size."""
@@ -321,10 +299,6 @@ class Migration(Guests):
         """What the device writes is logged, from the request on until the last ring stands."""
         self.migrate()
 
-    @with_threads
-    def test_log_with_threads(self):
-        self.migrate({'max_conf_threads': 2})
-
     def test_called_off(self):
         """A migration that fails, another, and a reset."""
         front = self.serve_logged()
@@ -389,10 +363,6 @@ class Rings(Guests):
 
     def test_queues_made_before_come_and_go(self):
         self.come_and_go({'queues': 2, 'queue_size': 256})
-
-    @with_threads
-    def test_come_and_go_with_threads(self):
-        self.come_and_go({'max_conf_threads': 2})
 
     def test_frames_wait(self):
         """What is made available on a disabled ring is sent when it is enabled, not before."""
