@@ -29,8 +29,10 @@ emu_wire_tx(struct emu_dev *dev, const void *frame, uint32_t len)
 	case EMU_WIRE_GEN:
 		break;
 	case EMU_WIRE_PAIR:
+		/* Counted first: the other end's thread delivers it from here on. */
+		dev->tx_packets++;
 		emu_pair_tx(dev, frame, len);
-		break;
+		return;
 	case EMU_WIRE_TAP:
 		taken = emu_tap_tx(dev, frame, len);
 		break;

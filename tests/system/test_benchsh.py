@@ -185,14 +185,23 @@ class BenchSh(harness.Case):
         self.assertTrue(children)
         os.kill(process.pid, signal.SIGTERM)
         self.assertEqual(process.wait(harness.EXIT_TIMEOUT), 1)
-        # They have ended by now; whoever inherited them may take a moment to collect them.
+        # Whether whoever inherited them has collected them is not ours.
         deadline = time.monotonic() + harness.EXIT_TIMEOUT
-        while any(os.path.exists('/proc/%d' % pid) for pid in children):
+        while any(self.runs(pid) for pid in children):
             self.assertLess(time.monotonic(), deadline, children)
             time.sleep(0.05)
         self.assertFalse((self.dir / 'bench.json').exists())
         result, _, _ = self.run_script('--bench', 'reset', '--config', 'reset')
         self.assertEqual(result.stdout.count('(kept)'), 1)
+
+    @staticmethod
+    def runs(pid):
+        """Whether a process exists and has not ended."""
+        try:
+            with open('/proc/%d/stat' % pid) as stat:
+                return stat.read().rpartition(')')[2].split()[0] not in 'ZX'
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     @staticmethod
     def descendants(pid):
