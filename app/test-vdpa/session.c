@@ -138,6 +138,15 @@ session_mac(struct session *s, uint8_t mac[6])
 	return ret == -ENODATA ? ret : from_fe(s, ret);
 }
 
+/* Wait until the back-end is through with all messages, by asking it for something. */
+static int
+barrier(struct session *s)
+{
+	uint64_t answer;
+
+	return fe_get_u64(&s->fe, has_status(s) ? VU_GET_STATUS : VU_GET_FEATURES, &answer);
+}
+
 /* ---- starting ---- */
 
 static int
@@ -235,6 +244,9 @@ session_setup(struct session *s, const struct net *net, const struct vu_mem_tabl
 				bases ? bases[vq] : net_ring(net, vq)->ops->first_base());
 	if (ret == 0 && has_status(s))
 		ret = enable(s, 0, early_rings(s), true);
+	/* What the back-end takes for all this is not the device's start. */
+	if (ret == 0)
+		ret = barrier(s);
 	return from_fe(s, ret);
 }
 

@@ -6,6 +6,7 @@
  *   session_open    GET_FEATURES, GET/SET_PROTOCOL_FEATURES, SET_OWNER, GET_QUEUE_NUM, GET_CONFIG
  *   session_setup   SET_STATUS ACKNOWLEDGE, DRIVER; SET_FEATURES; SET_STATUS FEATURES_OK, read it;
  *                   SET_MEM_TABLE; for each ring NUM, BASE, ADDR, KICK, CALL; enable the rings
+ *                   and read STATUS, which waits until the back-end is through with it all
  *   session_go      SET_STATUS DRIVER_OK, then GET_FEATURES as a barrier
  *   session_late    enable the rings that were left out
  *   session_stop    GET_VRING_BASE for each ring
