@@ -290,6 +290,12 @@ class Refused(Logged):
         self.traffic()
         self.front.logging(True)
         self.silent()
+        for ring in self.front.rings:
+            self.front.enable(ring.index, False)
+            self.front.get_u64(vhost_user.GET_FEATURES)
+            self.front.enable(ring.index, True)
+        self.front.get_u64(vhost_user.GET_FEATURES)
+        self.silent()
         self.heals()
         result = self.finish()
         self.assertEqual(len(re.findall('wants dirty pages logged and gave no log', result.stderr)),

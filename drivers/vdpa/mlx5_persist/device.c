@@ -315,6 +315,7 @@ follow_log(struct mlx5p_dev *dev, int vid)
 		MLX5P_LOG(ERR, dev->name, "what the device writes can't be logged: "
 			"its queues stop until the guest's next reset");
 		mlx5p_queues_stop(dev->queues);
+		dev->configured = false; /* no queue starts before the next conf */
 	} else {
 		mlx5p_queues_set_bitmap(dev->queues, &dev->dirty.bitmap);
 	}
@@ -508,8 +509,7 @@ mlx5p_dev_destroy(struct mlx5p_dev *dev)
 	pthread_mutex_unlock(&devices_lock);
 	rte_vdpa_unregister_device(dev->vdpa);
 	pthread_mutex_lock(&dev->lock);
-	if (dev->configured)
-		stop_all(dev);
+	stop_all(dev);
 	dev->configured = false;
 	vhost_iotlb_user_detach(&dev->user);
 	pthread_mutex_unlock(&dev->lock);
