@@ -226,6 +226,7 @@ mlx5p_args_parse(const char *name, const char *text, struct mlx5p_args *args)
 		.event_core = -1,
 		.event_mode = MLX5P_EVENT_INTERRUPT,
 		.no_traffic_time = 16,
+		.conf_threads = MLX5P_CONF_THREADS_AUTO,
 	};
 	kvargs = rte_kvargs_parse(text, NULL);
 	if (kvargs == NULL) {

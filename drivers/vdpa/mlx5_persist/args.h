@@ -20,6 +20,9 @@ enum mlx5p_persist {
 	MLX5P_PERSIST_RESET,       /* pins live until the connection's end */
 };
 
+/* mlx5p_args.conf_threads: as many as the machine makes worth having. */
+#define MLX5P_CONF_THREADS_AUTO UINT32_MAX
+
 struct mlx5p_args {
 	char dev[64];              /* PCI address or RDMA device name */
 	enum mlx5p_persist persist;

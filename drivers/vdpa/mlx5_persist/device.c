@@ -24,6 +24,7 @@
 #include "ops.h"
 #include "queues.h"
 #include "stats.h"
+#include "workers.h"
 
 struct mlx5p_dev {
 	TAILQ_ENTRY(mlx5p_dev) next;
@@ -33,6 +34,7 @@ struct mlx5p_dev {
 	struct rte_vdpa_device *vdpa;
 	struct mlx5p_args args;
 	struct mlx5p_hw hw;
+	struct mlx5p_workers *workers;
 	struct mlx5p_events *events;
 	struct mlx5p_notifier *notifier;
 	struct mlx5p_aspace *aspace;
@@ -426,9 +428,20 @@ release(struct mlx5p_dev *dev)
 	mlx5p_queues_destroy(dev->queues);
 	mlx5p_aspace_destroy(dev->aspace);
 	mlx5p_events_destroy(dev->events);
+	mlx5p_workers_put(dev->workers);
 	mlx5p_hw_close(&dev->hw);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev);
+}
+
+static int
+get_workers(struct mlx5p_dev *dev)
+{
+	unsigned int n = dev->args.conf_threads;
+
+	if (n == MLX5P_CONF_THREADS_AUTO)
+		n = mlx5p_workers_default(dev->hw.numa_node);
+	return mlx5p_workers_get(dev->hw.numa_node, n, &dev->workers);
 }
 
 static int
@@ -445,11 +458,15 @@ create_parts(struct mlx5p_dev *dev)
 	dev->aspace = mlx5p_aspace_create(&dev->hw, dev->args.mr_backend);
 	if (dev->notifier == NULL || dev->aspace == NULL)
 		return -ENOMEM;
+	ret = get_workers(dev);
+	if (ret < 0)
+		return ret;
 	mlx5p_pace_init(&pace, dev->args.event_mode, dev->args.event_us, dev->args.no_traffic_time);
 	ret = mlx5p_events_create(&dev->hw, dev->args.event_core, &pace, &handlers, dev,
 		&dev->events);
 	if (ret == 0)
-		ret = mlx5p_queues_create(&dev->hw, dev->events, &dev->args, &dev->queues);
+		ret = mlx5p_queues_create(&dev->hw, dev->events, dev->workers, &dev->args,
+			&dev->queues);
 	if (ret == 0)
 		ret = vhost_iotlb_dev_create(&parent_ops, dev, 1, &dev->iotlb);
 	if (ret == 0)

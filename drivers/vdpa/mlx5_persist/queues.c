@@ -86,13 +86,13 @@ can_modify(const struct mlx5p_caps *caps)
 }
 
 int
-mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const struct mlx5p_args *args,
+mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
+		struct mlx5p_workers *workers, const struct mlx5p_args *args,
 		struct mlx5p_queues **out)
 {
 	const struct mlx5p_caps *caps = &hw->caps;
 	struct mlx5p_queues *q = calloc(1, sizeof(*q));
 	uint32_t i, n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
-	int ret = -ENOMEM;
 
 	if (q == NULL)
 		return -ENOMEM;
@@ -107,6 +107,7 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 		.unlist = unlist,
 		.unlist_arg = q,
 	};
+	q->workers = workers;
 	q->ahead = RTE_MIN(2 * args->queues, n);
 	q->ahead_size = args->queue_size;
 	q->steer = mlx5p_steer_create(hw);
@@ -114,11 +115,9 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events, const stru
 	for (i = 0; i < CONNECTIONS; i++)
 		q->wants[i].vid = NOBODY;
 	q->virtqs = calloc(n, sizeof(*q->virtqs));
-	if (q->steer != NULL && q->virtqs != NULL)
-		ret = mlx5p_workers_create(args->conf_threads, &q->workers);
-	if (ret < 0) {
+	if (q->steer == NULL || q->virtqs == NULL) {
 		mlx5p_queues_destroy(q);
-		return ret;
+		return -ENOMEM;
 	}
 	for (; q->n < n; q->n++)
 		mlx5p_virtq_init(&q->virtqs[q->n], &q->env, q->n);
@@ -135,7 +134,6 @@ mlx5p_queues_destroy(struct mlx5p_queues *q)
 		return;
 	for (i = 0; i < q->n; i++)
 		mlx5p_virtq_free(&q->virtqs[i]);
-	mlx5p_workers_destroy(q->workers);
 	mlx5p_steer_destroy(q->steer);
 	pthread_mutex_destroy(&q->unlist_lock);
 	free(q->virtqs);

@@ -21,6 +21,7 @@
 
 struct mlx5p_args;
 struct mlx5p_queues;
+struct mlx5p_workers;
 struct vhost_iotlb;
 
 /* What queues need to know of a connection. */
@@ -30,9 +31,11 @@ struct mlx5p_conn {
 	struct mlx5p_guest guest;
 };
 
-/** As many as the card has. @return 0, or -ENOMEM; then nothing is left. */
+/** As many as the card has, worked on by @p workers. @return 0, or -ENOMEM; then nothing is
+ * left. */
 int mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
-		const struct mlx5p_args *args, struct mlx5p_queues **queues);
+		struct mlx5p_workers *workers, const struct mlx5p_args *args,
+		struct mlx5p_queues **queues);
 
 /** All are stopped, and the event thread is, too. NULL is allowed. */
 void mlx5p_queues_destroy(struct mlx5p_queues *queues);

@@ -1,138 +1,340 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <pthread.h>
+#include <numa.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "workers.h"
 
-struct mlx5p_workers {
-	pthread_mutex_t lock;
-	pthread_cond_t work;       /* there are numbers to take, or it is time to leave */
-	pthread_cond_t done;       /* the last call has returned */
+/* max_conf_threads takes no more. */
+enum { MOST_THREADS = 256 };
+
+/* Threads by default. A command that sleeps in firmware takes no processor, so that even one core
+ * keeps several of them going; how many run at once is the card's limit, and public figures see no
+ * more than about 15 times the speed of one (suspend: 37 ms for 32 queues, 2.5 ms at once). Each
+ * needs a little of a processor before and after. */
+enum { THREADS_PER_CPU = 4, FEWEST_DEFAULT = 8, MOST_DEFAULT = 16 };
+
+struct pool {
+	LIST_ENTRY(pool) next;
+	int numa_node;
+	unsigned int users;
+	pthread_mutex_t lock;      /* the following, and the jobs */
+	pthread_cond_t work;       /* there is a job, or it is time to leave */
 	bool leave;
-	/* The run: numbers from @next on are to be taken, @busy are being worked on. */
-	void (*fn)(void *arg, uint32_t i);
-	void *arg;
-	uint32_t next, count, busy;
+	TAILQ_HEAD(, mlx5p_job) jobs; /* with numbers to take */
 	unsigned int n;
-	pthread_t threads[];
+	pthread_t threads[MOST_THREADS];
 };
 
-/* Take numbers until there are none left; with the lock held when it is called and when it
- * returns. */
-static void
-work(struct mlx5p_workers *w)
-{
-	while (w->next < w->count) {
-		uint32_t i = w->next++;
+struct mlx5p_workers {
+	struct pool *pool;
+	unsigned int n;
+};
 
-		w->busy++;
-		pthread_mutex_unlock(&w->lock);
-		w->fn(w->arg, i);
-		pthread_mutex_lock(&w->lock);
-		w->busy--;
+/* One for each node, by the devices' common wish. */
+static LIST_HEAD(, pool) pools = LIST_HEAD_INITIALIZER(pools);
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- jobs; with the pool's lock held ---- */
+
+static void
+list_job(struct mlx5p_job *job, bool first)
+{
+	struct pool *pool = job->workers->pool;
+	uint32_t i;
+
+	job->listed = job->workers->n > 0 && job->count > (first ? 1 : 0);
+	if (!job->listed)
+		return;
+	if (first)
+		TAILQ_INSERT_HEAD(&pool->jobs, job, next_job);
+	else
+		TAILQ_INSERT_TAIL(&pool->jobs, job, next_job);
+	for (i = 0; i < job->workers->n && i < job->count; i++)
+		pthread_cond_signal(&pool->work);
+}
+
+/* The next number of a job that has one. */
+static uint32_t
+take_number(struct mlx5p_job *job)
+{
+	uint32_t i = job->next++;
+
+	if (job->next == job->count && job->listed) {
+		TAILQ_REMOVE(&job->workers->pool->jobs, job, next_job);
+		job->listed = false;
 	}
-	if (w->busy == 0)
-		pthread_cond_signal(&w->done);
+	return i;
+}
+
+/* Take numbers until there are none left. When the last call returns, whoever waits may free the
+ * job as soon as the lock is released. */
+static void
+work(struct pool *pool, struct mlx5p_job *job)
+{
+	while (job->next < job->count) {
+		uint32_t i = take_number(job);
+
+		job->busy++;
+		pthread_mutex_unlock(&pool->lock);
+		job->fn(job->arg, i);
+		pthread_mutex_lock(&pool->lock);
+		job->busy--;
+	}
+	if (job->busy == 0)
+		pthread_cond_signal(&job->done);
+}
+
+static void
+finish(struct pool *pool, struct mlx5p_job *job)
+{
+	work(pool, job);
+	while (job->busy > 0)
+		pthread_cond_wait(&job->done, &pool->lock);
+}
+
+/* The first job that takes one more thread. */
+static struct mlx5p_job *
+find_job(struct pool *pool)
+{
+	struct mlx5p_job *job;
+
+	TAILQ_FOREACH(job, &pool->jobs, next_job) {
+		if (job->helpers < job->workers->n)
+			return job;
+	}
+	return NULL;
 }
 
 static void *
 worker_loop(void *arg)
 {
-	struct mlx5p_workers *w = arg;
+	struct pool *pool = arg;
+	struct mlx5p_job *job;
 
-	pthread_mutex_lock(&w->lock);
-	while (!w->leave) {
-		if (w->next == w->count)
-			pthread_cond_wait(&w->work, &w->lock);
-		else
-			work(w);
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->leave) {
+		job = find_job(pool);
+		if (job == NULL) {
+			pthread_cond_wait(&pool->work, &pool->lock);
+			continue;
+		}
+		job->helpers++;
+		work(pool, job);
+		job->helpers--;
 	}
-	pthread_mutex_unlock(&w->lock);
+	pthread_mutex_unlock(&pool->lock);
 	return NULL;
 }
 
-/* A thread of EAL's main one would be stuck on that one's processor; and signals are the
- * application's. */
+/* ---- pools; with pools_lock held ---- */
+
+/* The processors of a node; all where that is not known. @return how many of the node's. */
+static unsigned int
+node_cpus(int numa_node, cpu_set_t *cpus)
+{
+	struct bitmask *mask;
+	unsigned int i, n = 0;
+
+	CPU_ZERO(cpus);
+	if (numa_node >= 0 && numa_available() >= 0) {
+		mask = numa_allocate_cpumask();
+		if (mask != NULL && numa_node_to_cpus(numa_node, mask) == 0) {
+			for (i = 0; i < mask->size && i < CPU_SETSIZE; i++) {
+				if (numa_bitmask_isbitset(mask, i))
+					CPU_SET(i, cpus);
+			}
+		}
+		if (mask != NULL)
+			numa_free_cpumask(mask);
+		n = CPU_COUNT(cpus);
+	}
+	for (i = 0; n == 0 && i < CPU_SETSIZE; i++)
+		CPU_SET(i, cpus);
+	return n;
+}
+
+/* Where a thread may not run on its node, it runs anywhere. */
+static void
+bind_thread(pthread_t thread, int numa_node)
+{
+	cpu_set_t cpus;
+
+	node_cpus(numa_node, &cpus);
+	if (pthread_setaffinity_np(thread, sizeof(cpus), &cpus) == 0)
+		return;
+	node_cpus(-1, &cpus);
+	pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
+}
+
 static int
-start_thread(struct mlx5p_workers *w)
+start_thread(struct pool *pool)
 {
 	sigset_t all, before;
-	cpu_set_t cpus;
-	int i, ret;
+	int ret;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = pthread_create(&w->threads[w->n], NULL, worker_loop, w);
+	ret = pthread_create(&pool->threads[pool->n], NULL, worker_loop, pool);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (ret != 0)
 		return -ret;
-	CPU_ZERO(&cpus);
-	for (i = 0; i < CPU_SETSIZE; i++)
-		CPU_SET(i, &cpus);
-	pthread_setaffinity_np(w->threads[w->n], sizeof(cpus), &cpus);
-	pthread_setname_np(w->threads[w->n], "mlx5p-conf");
-	w->n++;
+	bind_thread(pool->threads[pool->n], pool->numa_node);
+	pthread_setname_np(pool->threads[pool->n], "mlx5p-conf");
+	pool->n++;
 	return 0;
 }
 
-int
-mlx5p_workers_create(unsigned int n, struct mlx5p_workers **out)
+static struct pool *
+find_pool(int numa_node)
 {
-	struct mlx5p_workers *w = calloc(1, sizeof(*w) + n * sizeof(w->threads[0]));
-	int ret;
+	struct pool *pool;
 
+	LIST_FOREACH(pool, &pools, next) {
+		if (pool->numa_node == numa_node)
+			return pool;
+	}
+	pool = calloc(1, sizeof(*pool));
+	if (pool == NULL)
+		return NULL;
+	pool->numa_node = numa_node;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	TAILQ_INIT(&pool->jobs);
+	LIST_INSERT_HEAD(&pools, pool, next);
+	return pool;
+}
+
+/* If nobody uses it. */
+static void
+reap_pool(struct pool *pool)
+{
+	unsigned int i;
+
+	if (pool->users > 0)
+		return;
+	LIST_REMOVE(pool, next);
+	pthread_mutex_lock(&pool->lock);
+	pool->leave = true;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+	for (i = 0; i < pool->n; i++)
+		pthread_join(pool->threads[i], NULL);
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+int
+mlx5p_workers_get(int numa_node, unsigned int n, struct mlx5p_workers **out)
+{
+	struct mlx5p_workers *w;
+	struct pool *pool;
+	int ret = 0;
+
+	if (n > MOST_THREADS)
+		return -EINVAL;
+	w = malloc(sizeof(*w));
 	if (w == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->work, NULL);
-	pthread_cond_init(&w->done, NULL);
-	while (w->n < n) {
-		ret = start_thread(w);
-		if (ret < 0) {
-			mlx5p_workers_destroy(w);
-			return ret;
-		}
+	pthread_mutex_lock(&pools_lock);
+	pool = find_pool(numa_node);
+	if (pool == NULL)
+		ret = -ENOMEM;
+	while (ret == 0 && pool->n < n)
+		ret = start_thread(pool);
+	if (ret == 0) {
+		*w = (struct mlx5p_workers) { .pool = pool, .n = n };
+		pool->users++;
+	} else if (pool != NULL) {
+		reap_pool(pool);
+	}
+	pthread_mutex_unlock(&pools_lock);
+	if (ret < 0) {
+		free(w);
+		return ret;
 	}
 	*out = w;
 	return 0;
 }
 
 void
-mlx5p_workers_destroy(struct mlx5p_workers *w)
+mlx5p_workers_put(struct mlx5p_workers *w)
 {
-	unsigned int i;
-
 	if (w == NULL)
 		return;
-	pthread_mutex_lock(&w->lock);
-	w->leave = true;
-	pthread_cond_broadcast(&w->work);
-	pthread_mutex_unlock(&w->lock);
-	for (i = 0; i < w->n; i++)
-		pthread_join(w->threads[i], NULL);
-	pthread_cond_destroy(&w->done);
-	pthread_cond_destroy(&w->work);
-	pthread_mutex_destroy(&w->lock);
+	pthread_mutex_lock(&pools_lock);
+	w->pool->users--;
+	reap_pool(w->pool);
+	pthread_mutex_unlock(&pools_lock);
 	free(w);
 }
 
-void
-mlx5p_workers_run(struct mlx5p_workers *w, uint32_t count, void (*fn)(void *arg, uint32_t i),
+unsigned int
+mlx5p_workers_count(const struct mlx5p_workers *w)
+{
+	return w->n;
+}
+
+unsigned int
+mlx5p_workers_default(int numa_node)
+{
+	cpu_set_t cpus;
+	unsigned int n = node_cpus(numa_node, &cpus);
+	unsigned int threads = (n > 0 ? n : sysconf(_SC_NPROCESSORS_ONLN)) * THREADS_PER_CPU;
+
+	if (threads < FEWEST_DEFAULT)
+		return FEWEST_DEFAULT;
+	return threads > MOST_DEFAULT ? MOST_DEFAULT : threads;
+}
+
+/* ---- jobs, from outside ---- */
+
+static void
+init_job(struct mlx5p_job *job, struct mlx5p_workers *w, uint32_t count, mlx5p_work_fn fn,
 		void *arg)
 {
-	pthread_mutex_lock(&w->lock);
-	w->fn = fn;
-	w->arg = arg;
-	w->next = 0;
-	w->count = count;
-	if (w->n > 0 && count > 1)
-		pthread_cond_broadcast(&w->work);
-	work(w);
-	while (w->busy > 0)
-		pthread_cond_wait(&w->done, &w->lock);
-	pthread_mutex_unlock(&w->lock);
+	*job = (struct mlx5p_job) { .workers = w, .fn = fn, .arg = arg, .count = count };
+	pthread_cond_init(&job->done, NULL);
+}
+
+void
+mlx5p_workers_run(struct mlx5p_workers *w, uint32_t count, mlx5p_work_fn fn, void *arg)
+{
+	struct mlx5p_job job;
+
+	init_job(&job, w, count, fn, arg);
+	pthread_mutex_lock(&w->pool->lock);
+	list_job(&job, true);
+	finish(w->pool, &job);
+	pthread_mutex_unlock(&w->pool->lock);
+	pthread_cond_destroy(&job.done);
+}
+
+void
+mlx5p_workers_begin(struct mlx5p_workers *w, struct mlx5p_job *job, uint32_t count,
+		mlx5p_work_fn fn, void *arg)
+{
+	init_job(job, w, count, fn, arg);
+	pthread_mutex_lock(&w->pool->lock);
+	list_job(job, false);
+	pthread_mutex_unlock(&w->pool->lock);
+}
+
+void
+mlx5p_job_wait(struct mlx5p_job *job)
+{
+	struct pool *pool;
+
+	if (job->workers == NULL)
+		return;
+	pool = job->workers->pool;
+	pthread_mutex_lock(&pool->lock);
+	finish(pool, job);
+	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_destroy(&job->done);
+	job->workers = NULL;
 }
