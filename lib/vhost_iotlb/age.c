@@ -28,7 +28,7 @@ vhost_iotlb_ages_reserve(struct vhost_iotlb_ages *ages, size_t n, size_t most,
 	if (ages->tail + n <= ages->room)
 		return 0;
 	/* Half of the memory is free after it: it costs each note as much as adding it did. */
-	if (!ages->txn && ages->room >= 2 * (most + n)) {
+	if (!ages->txn && ages->room / 2 >= n && ages->room / 2 - n >= most) {
 		compact(ages, holds, arg);
 		return 0;
 	}

@@ -31,12 +31,14 @@ struct vhost_iotlb_fe {
 /* One step of a change, for a parent that takes them one by one. */
 struct step {
 	enum vhost_iotlb_op op;
+	bool stuck;                            /* a map that the parent does not give back */
 	struct vhost_iotlb_map map;
 };
 
 struct steps {
 	struct step *v;
 	int n;
+	int stuck;                             /* how many are */
 };
 
 /* Does the parent translate itself, or does the platform IOMMU do it and nobody is to be told? */
@@ -90,9 +92,22 @@ step_do(struct vhost_iotlb_dev *dev, unsigned int asid, const struct step *step)
 	return dev->ops->dma_map(dev->parent, asid, &step->map);
 }
 
-/* Put back into the parent what @p table, which is the old one again, has in [start, last]. */
+/* The first map of @p steps that is stuck in [start, last], or NULL. */
+static const struct vhost_iotlb_map *
+first_stuck(const struct steps *steps, uint64_t start, uint64_t last)
+{
+	for (int i = 0; steps->stuck > 0 && i < steps->n; i++) {
+		const struct step *step = &steps->v[i];
+
+		if (step->stuck && step->map.start <= last && step->map.last >= start)
+			return &step->map;
+	}
+	return NULL;
+}
+
+/* Map in the parent again what @p table, which is the old one again, has in [start, last]. */
 static void
-put_back(struct vhost_iotlb_dev *dev, unsigned int asid, uint64_t start, uint64_t last)
+map_again(struct vhost_iotlb_dev *dev, unsigned int asid, uint64_t start, uint64_t last)
 {
 	struct vhost_iotlb *table = as_table(dev, asid);
 	const struct vhost_iotlb_map *map;
@@ -112,19 +127,50 @@ put_back(struct vhost_iotlb_dev *dev, unsigned int asid, uint64_t start, uint64_
 	}
 }
 
+/* Put back what was unmapped in [start, last], but where something is stuck. */
+static void
+put_back(struct vhost_iotlb_dev *dev, unsigned int asid, const struct steps *steps,
+		uint64_t start, uint64_t last)
+{
+	const struct vhost_iotlb_map *stuck;
+
+	while ((stuck = first_stuck(steps, start, last)) != NULL) {
+		if (stuck->start > start)
+			map_again(dev, asid, start, stuck->start - 1);
+		if (stuck->last >= last)
+			return;
+		start = stuck->last + 1;
+	}
+	map_again(dev, asid, start, last);
+}
+
+/* Take away what the step mapped. Where the parent does not give it back, the table is to say so:
+ * what the device reaches is in the table, so that the release unmaps it. */
+static void
+take_away(struct vhost_iotlb_dev *dev, unsigned int asid, struct steps *steps, struct step *step)
+{
+	struct vhost_iotlb *table = as_table(dev, asid);
+
+	if (dev->ops->dma_unmap(dev->parent, asid, step->map.start, step->map.last) == 0)
+		return;
+	step->stuck = true;
+	steps->stuck++;
+	(void)vhost_iotlb_del(table, step->map.start, step->map.last);
+	(void)vhost_iotlb_add(table, &step->map);
+}
+
 /* Undo in the parent the first @p done of @p steps. The table is the old one again. */
 static void
-steps_undo(struct vhost_iotlb_dev *dev, unsigned int asid, const struct steps *steps, int done)
+steps_undo(struct vhost_iotlb_dev *dev, unsigned int asid, struct steps *steps, int done)
 {
 	/* Unmaps come before maps in a change, so that going back the maps go first. */
 	while (done > 0) {
-		const struct step *step = &steps->v[--done];
-		uint64_t start = step->map.start, last = step->map.last;
+		struct step *step = &steps->v[--done];
 
 		if (step->op == VHOST_IOTLB_OP_MAP)
-			(void)dev->ops->dma_unmap(dev->parent, asid, start, last);
+			take_away(dev, asid, steps, step);
 		else
-			put_back(dev, asid, start, last);
+			put_back(dev, asid, steps, step->map.start, step->map.last);
 	}
 }
 
@@ -549,6 +595,16 @@ vhost_iotlb_fe_batch_end(struct vhost_iotlb_fe *fe, unsigned int asid)
 	return ret < 0 ? ret : 0;
 }
 
+/* A table set to itself: emptying it first would leave nothing to fill it from. */
+static int
+keep_table(struct vhost_iotlb_fe *fe, unsigned int *changed)
+{
+	fe->relies = true;
+	if (changed != NULL)
+		*changed = 0;
+	return 0;
+}
+
 int
 vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 		const struct vhost_iotlb *table, unsigned int *changed)
@@ -561,6 +617,8 @@ vhost_iotlb_fe_set_table(struct vhost_iotlb_fe *fe, unsigned int asid,
 		return -EINVAL;
 	if (vhost_iotlb_txn_is_open(own))
 		return -EBUSY;
+	if (table == own)
+		return keep_table(fe, changed);
 	(void)vhost_iotlb_txn_begin(own);
 	/* Everything out, everything in: the transaction's difference is that of the two tables. */
 	vhost_iotlb_reset(own);

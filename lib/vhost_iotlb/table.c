@@ -223,8 +223,11 @@ map_upto(const struct vhost_iotlb_pos *pos, uint64_t last)
 const struct vhost_iotlb_map *
 vhost_iotlb_first(const struct vhost_iotlb *t, uint64_t start, uint64_t last)
 {
-	struct vhost_iotlb_pos pos = vhost_iotlb_tree_seek(&t->tree.root, start);
+	struct vhost_iotlb_pos pos;
 
+	if (start > last)
+		return NULL;
+	pos = vhost_iotlb_tree_seek(&t->tree.root, start);
 	return map_upto(&pos, last);
 }
 
@@ -237,8 +240,11 @@ vhost_iotlb_next(const struct vhost_iotlb *t, const struct vhost_iotlb_map *map,
 struct vhost_iotlb_iter
 vhost_iotlb_iter_begin(const struct vhost_iotlb *t, uint64_t start, uint64_t last)
 {
-	return (struct vhost_iotlb_iter){
-		.table = t, .next = vhost_iotlb_tree_seek(&t->tree.root, start), .last = last };
+	struct vhost_iotlb_iter iter = { .table = t, .last = last };
+
+	if (start <= last)
+		iter.next = vhost_iotlb_tree_seek(&t->tree.root, start);
+	return iter;
 }
 
 const struct vhost_iotlb_map *

@@ -112,7 +112,8 @@ vhost_iotlb_count(const struct vhost_iotlb *t);
 const struct vhost_iotlb_map *
 vhost_iotlb_lookup(const struct vhost_iotlb *t, uint64_t addr);
 
-/** The lowest map that overlaps [start, last], or NULL. */
+/** The lowest map that overlaps [start, last], or NULL; a range that ends before it starts overlaps
+ * nothing. */
 const struct vhost_iotlb_map *
 vhost_iotlb_first(const struct vhost_iotlb *t, uint64_t start, uint64_t last);
 

@@ -93,7 +93,9 @@ struct vhost_iotlb_parent_ops {
 	 * question leave the table, which never claims what the parent lost. */
 	int (*dma_map)(void *parent, unsigned int asid, const struct vhost_iotlb_map *map);
 	/** Remove [start, last] from @p asid. All of it is mapped, by one dma_map or several; parts
-	 * of others may remain. */
+	 * of others may remain. Also called to take away what dma_map added, when a later step of
+	 * the same change failed. If that fails too, the map stays in the table, which never hides
+	 * what the parent has. */
 	int (*dma_unmap)(void *parent, unsigned int asid, uint64_t start, uint64_t last);
 	/** Backend features that the parent declares itself, masks of VHOST_BACKEND_F_*. Not
 	 * DESC_ASID, which vq_desc_group declares. */
@@ -261,9 +263,10 @@ vhost_iotlb_fe_batch_end(struct vhost_iotlb_fe *fe, unsigned int asid);
  * Make @p table all that @p asid maps. It is reduced to its difference with what is there, and the
  * difference applied as one batch. A table that shows the same memory at the same addresses
  * (vhost_iotlb_equal), however it is sliced, wherever this process maps it and by whatever
- * descriptors, calls nobody. The host addresses and descriptors of @p table replace the old ones in
- * any case. @p table is copied. @p changed, unless NULL, tells the number of steps of the
- * difference.
+ * descriptors, calls nobody. The host addresses and descriptors of @p table replace the old ones,
+ * also those of maps that stay, and also where the parent is not called; on an error the old ones
+ * stay. @p table is copied; it may be the table of @p asid itself, which changes nothing.
+ * @p changed, unless NULL, tells the number of steps of the difference.
  * Returns 0; -EINVAL: no such address space; -EBUSY: a batch is open there; -ENOMEM; or the error
  * of the parent.
  */

@@ -618,6 +618,120 @@ difference_is_the_fewest_steps_and_leads_there(void **state)
 	run_differences(&full_space);
 }
 
+/*
+ * The fewest steps once more, with no idea of what they look like: a search through all that can be
+ * reached by steps that touch no address in vain, in any order and by any detour. In a space of
+ * SEARCH_CELLS cells each shows nothing or a page of one file; a state has a digit a cell.
+ */
+
+enum {
+	SEARCH_CELLS = 5,
+	SEARCH_PAGES = 3,
+	SEARCH_STATES = 1024,                      /* (SEARCH_PAGES + 1) ^ SEARCH_CELLS */
+	SEARCH_PAIRS = 4000,
+};
+
+static unsigned int
+page_in(unsigned int state, unsigned int cell)
+{
+	return state >> 2 * cell & 3;
+}
+
+/* The state after cells [first, last] of @p state show @p page and the ones after it, or nothing
+ * with page 0. */
+static unsigned int
+with_pages(unsigned int state, unsigned int first, unsigned int last, unsigned int page)
+{
+	for (unsigned int cell = first; cell <= last; cell++) {
+		state &= ~(3u << 2 * cell);
+		if (page != 0)
+			state |= (page + cell - first) << 2 * cell;
+	}
+	return state;
+}
+
+static struct vhost_iotlb *
+table_of_state(unsigned int state)
+{
+	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
+
+	for (unsigned int cell = 0; cell < SEARCH_CELLS; cell++) {
+		struct vhost_iotlb_map map = { .start = cell, .last = cell,
+			.perm = VHOST_ACCESS_RW,
+			.backing = { .ino = 1, .offset = page_in(state, cell), .fd = -1 } };
+
+		if (page_in(state, cell) != 0)
+			assert_int_equal(vhost_iotlb_add(t, &map), 0);
+	}
+	return t;
+}
+
+/* What is reached from where, breadth first. */
+struct search {
+	unsigned int changed;                      /* cells that may be touched, a bit each */
+	int steps[SEARCH_STATES];                  /* -1: not reached */
+	unsigned int queue[SEARCH_STATES], head, tail;
+};
+
+static void
+reach(struct search *s, unsigned int state, int steps)
+{
+	if (s->steps[state] >= 0)
+		return;
+	s->steps[state] = steps;
+	s->queue[s->tail++] = state;
+}
+
+/* All that one step leads to: an unmap of cells that are all mapped, or a map of cells none of
+ * which is. */
+static void
+search_step(struct search *s, unsigned int state)
+{
+	int steps = s->steps[state] + 1;
+
+	for (unsigned int first = 0; first < SEARCH_CELLS; first++) {
+		bool mapped = page_in(state, first) != 0;
+
+		for (unsigned int last = first; last < SEARCH_CELLS; last++) {
+			if ((s->changed >> last & 1) == 0 || (page_in(state, last) != 0) != mapped)
+				break;
+			if (mapped)
+				reach(s, with_pages(state, first, last, 0), steps);
+			for (unsigned int page = 1; !mapped && page + last - first <= SEARCH_PAGES;
+					page++)
+				reach(s, with_pages(state, first, last, page), steps);
+		}
+	}
+}
+
+static int
+searched_steps(unsigned int from, unsigned int to)
+{
+	struct search s = { .changed = 0 };
+
+	memset(s.steps, 0xff, sizeof(s.steps));
+	for (unsigned int cell = 0; cell < SEARCH_CELLS; cell++)
+		s.changed |= (page_in(from, cell) != page_in(to, cell)) << cell;
+	for (reach(&s, from, 0); s.steps[to] < 0 && s.head < s.tail; s.head++)
+		search_step(&s, s.queue[s.head]);
+	return s.steps[to];
+}
+
+static void
+no_other_steps_are_fewer_than_those_of_a_difference(void **state)
+{
+	(void)state;
+	random_state = SEED;
+	for (int i = 0; i < SEARCH_PAIRS; i++) {
+		unsigned int from = rnd(SEARCH_STATES), to = rnd(SEARCH_STATES);
+		struct vhost_iotlb *a = table_of_state(from), *b = table_of_state(to);
+
+		assert_int_equal(vhost_iotlb_diff(a, b, NULL, NULL), searched_steps(from, to));
+		vhost_iotlb_destroy(a);
+		vhost_iotlb_destroy(b);
+	}
+}
+
 static void
 slicing_makes_no_difference(void **state)
 {
@@ -800,6 +914,39 @@ a_full_table_refuses_or_retires(void **state)
 	assert_int_equal(vhost_iotlb_add(t, &next), 0);
 	assert_null(vhost_iotlb_lookup(t, 0x1000));
 	assert_map(vhost_iotlb_lookup(t, 0x2000), &next);
+	vhost_iotlb_destroy(t);
+}
+
+/* A limit that no memory reaches is no limit, whatever is computed with it. */
+static void
+a_table_that_retires_may_be_as_large_as_can_be(void **state)
+{
+	struct vhost_iotlb *t = vhost_iotlb_create(SIZE_MAX, VHOST_IOTLB_RETIRE_OLDEST);
+	struct vhost_iotlb_map map = page;
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++) {
+		map.start = UINT64_C(0x1000) * i;
+		map.last = map.start + 0xfff;
+		assert_int_equal(vhost_iotlb_add(t, &map), 0);
+	}
+	assert_int_equal(vhost_iotlb_count(t), 100);
+	vhost_iotlb_destroy(t);
+}
+
+static void
+a_range_that_ends_before_it_starts_overlaps_nothing(void **state)
+{
+	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
+	const struct vhost_iotlb_map *map;
+
+	(void)state;
+	assert_int_equal(vhost_iotlb_add(t, &page), 0);
+	assert_null(vhost_iotlb_first(t, page.start + 2, page.start + 1));
+	VHOST_IOTLB_FOREACH_RANGE(map, t, page.start + 2, page.start + 1)
+		fail();
+	assert_int_equal(vhost_iotlb_del(t, page.start + 2, page.start + 1), -EINVAL);
+	assert_int_equal(vhost_iotlb_count(t), 1);
 	vhost_iotlb_destroy(t);
 }
 
@@ -1102,10 +1249,13 @@ main(void)
 		cmocka_unit_test_prestate(the_last_byte_of_everything_can_be_mapped, &wraps[2]),
 		cmocka_unit_test(one_map_of_all_addresses),
 		cmocka_unit_test(a_full_table_refuses_or_retires),
+		cmocka_unit_test(a_table_that_retires_may_be_as_large_as_can_be),
+		cmocka_unit_test(a_range_that_ends_before_it_starts_overlaps_nothing),
 		cmocka_unit_test(identity_is_the_backing_and_not_where_it_is_mapped),
 		cmocka_unit_test(random_changes_small),
 		cmocka_unit_test(random_changes_full),
 		cmocka_unit_test(difference_is_the_fewest_steps_and_leads_there),
+		cmocka_unit_test(no_other_steps_are_fewer_than_those_of_a_difference),
 		cmocka_unit_test(slicing_makes_no_difference),
 		cmocka_unit_test(transaction_difference_is_that_of_the_tables),
 		cmocka_unit_test(a_difference_stops_where_it_is_told),

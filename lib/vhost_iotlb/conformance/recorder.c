@@ -29,6 +29,7 @@ note(struct vhost_iotlb_conf_recorder *r, const char *fmt, ...)
 		return false;
 	r->fail_at = r->then_at;
 	r->then_at = 0;
+	r->refused++;
 	strncat(r->log, "!", sizeof(r->log) - strlen(r->log) - 1);
 	return true;
 }

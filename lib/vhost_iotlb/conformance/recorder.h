@@ -52,6 +52,8 @@ struct vhost_iotlb_conf_recorder {
 	char log[VHOST_IOTLB_CONF_LOG];
 	/** Countdowns to an operation that fails, and to another one after it; 0: none does. */
 	unsigned int fail_at, then_at;
+	/** Operations that failed because they were told to. */
+	unsigned int refused;
 	/** Called so far. */
 	unsigned int set_maps, range_ops, reset_maps;
 	/** Unless NULL, called with each operation. */

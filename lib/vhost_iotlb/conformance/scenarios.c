@@ -245,6 +245,10 @@ const struct vhost_iotlb_conf_scenario vhost_iotlb_conf_scenarios[] = {
 		"open ack table:AB fail:2+1 table:a=EIO table:AB",
 		"dma_map0:A dma_map0:B dma_unmap0:0-1 dma_map0:a! dma_map0:A! dma_map0:B"
 		" dma_map0:A", "map-error" },
+	{ "C9", "what can't be taken away again stays in the table", BY_RANGE, 1,
+		"open ack table:AB fail:3+1 table:aC=EIO table:aB release",
+		"dma_map0:A dma_map0:B dma_unmap0:0-1 dma_map0:a dma_map0:C! dma_unmap0:0-0!"
+		" dma_map0:B dma_unmap0:0-1 reset_map0", "map-error" },
 	{ "C9", "an unmap of nothing calls nobody", ON_CHIP, 1, "open ack unmap:A unmap:D", "",
 		"0bbe30668d89" },
 };
