@@ -67,7 +67,7 @@ set_memory(void *gen)
 }
 
 static void
-set_general(void *gen, const struct emu_dev_config *cfg)
+set_general(void *gen, const struct emu_dev_config *cfg, const struct emu_model *model)
 {
 	unsigned int bus = 0, device = 0, function = 0;
 
@@ -80,7 +80,7 @@ set_general(void *gen, const struct emu_dev_config *cfg)
 	PRM_SET(cmd_hca_cap, gen, nic_flow_table, 1);                  /* [D] */
 	PRM_SET(cmd_hca_cap, gen, eth_net_offloads, 1);                /* [D] */
 	/* [D] has more pages: hca_cap_2, qos, roce, event_cap, ... announce none of them here. */
-	PRM_SET(cmd_hca_cap, gen, steering_format_version, 1);         /* Linux, DPDK: 1 = 6 Dx */
+	PRM_SET(cmd_hca_cap, gen, steering_format_version, model->steering_format_version);
 	/* sq_ts_format, rq_ts_format 0: free-running time stamps (DPDK). */
 	PRM_SET(cmd_hca_cap, gen, uctx_cap, UCTX_RAW_TX | UCTX_INTERNAL_DEV_RES); /* [D] */
 	/* Linux turns 4 KiB UARs on where it can, and then sets these. The UAR part of the BAR has
@@ -98,6 +98,8 @@ set_general(void *gen, const struct emu_dev_config *cfg)
 static void
 set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
 {
+	/* Of device_features_bits_mask (Linux) [D] has bits 12 to 9: these four. Not among them is bit
+	 * 2, mergeable receive buffers. */
 	PRM_SET(virtio_emulation_cap, vdpa, eth_frame_offload_type, 1);        /* [D] */
 	PRM_SET(virtio_emulation_cap, vdpa, virtio_version_1_0, 1);            /* [D] */
 	PRM_SET(virtio_emulation_cap, vdpa, tso_ipv4, 1);                      /* [D] */
@@ -106,8 +108,10 @@ set_vdpa(void *vdpa, const struct emu_dev_config *cfg)
 	PRM_SET(virtio_emulation_cap, vdpa, rx_csum, 1);                       /* [D] */
 	PRM_SET(virtio_emulation_cap, vdpa, event_mode,                        /* [D] */
 		1 << MLX5_VIRTQ_EVENT_MODE_NO_MSIX | 1 << MLX5_VIRTQ_EVENT_MODE_QP);
-	PRM_SET(virtio_emulation_cap, vdpa, virtio_queue_type,                 /* [D] */
+	/* [D] has split alone; newer firmware has packed, too (DPDK's feature matrix of vdpa/mlx5). */
+	PRM_SET(virtio_emulation_cap, vdpa, virtio_queue_type,
 		1 << MLX5_VIRTQ_TYPE_SPLIT | 1 << MLX5_VIRTQ_TYPE_PACKED);
+	/* [D] 256, and Linux's "vdpa mgmtdev show" 257 with the control queue: max_vqs= decides. */
 	PRM_SET(virtio_emulation_cap, vdpa, max_num_virtio_queues, cfg->max_vqs);
 	/* Linux counts 2^log_doorbell_bar_size pages of 4 KiB / 2^log_doorbell_stride VARs from
 	 * doorbell_bar_offset on (mlx5_ib's VAR table). [D] has stride 12, size 0: one VAR. */
@@ -252,12 +256,17 @@ emu_caps_init(struct emu_caps *caps, const struct emu_dev_config *cfg, char *err
 {
 	char copy[sizeof(cfg->caps)];
 	char *rest = copy, *item;
+	const struct emu_model *card = emu_model_find(cfg->model);
 	struct emu_caps model;
 
+	if (card == NULL) {
+		snprintf(err, errlen, "no model is named '%s'", cfg->model);
+		return -EINVAL;
+	}
 	memset(caps, 0, sizeof(*caps));
 	set_limits(caps->general);
 	set_memory(caps->general);
-	set_general(caps->general, cfg);
+	set_general(caps->general, cfg, card);
 	set_vdpa(caps->vdpa, cfg);
 	model = *caps;
 	strcpy(copy, cfg->caps);

@@ -151,8 +151,8 @@ set_name(struct emu_dev_config *cfg, const char *val)
 static const char *
 set_model(struct emu_dev_config *cfg, const char *val)
 {
-	if (strcmp(val, EMU_MODEL_CX6DX) != 0)
-		return "allowed is " EMU_MODEL_CX6DX;
+	if (emu_model_find(val) == NULL)
+		return "allowed are " EMU_MODEL_CX6DX ", " EMU_MODEL_CX7;
 	snprintf(cfg->model, sizeof(cfg->model), "%s", val);
 	return NULL;
 }

@@ -114,6 +114,7 @@ struct emu_caps {
 	uint8_t vdpa[4096];        /* virtio_emulation_cap */
 };
 #define EMU_MODEL_CX6DX "cx6dx"
+#define EMU_MODEL_CX7 "cx7"
 
 /** Build from model, caps= and max_vqs. 0, or -EINVAL with one line in @p err that names the
  * capability that does not exist, or that the device has nothing behind. */

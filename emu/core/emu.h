@@ -51,7 +51,7 @@ enum emu_wire_type {
 struct emu_dev_config {
 	char bdf[16];              /* "0000:e1:00.2" */
 	char name[64];             /* RDMA device name, "mlx5_0" */
-	char model[16];            /* "cx6dx" */
+	char model[16];            /* of a struct emu_model */
 	char caps[512];            /* "-freeze_to_rdy_supported:+..." */
 	enum emu_wire_type wire;
 	bool wire_given;           /* by an option: no other device may take this one as its pair */
@@ -61,6 +61,16 @@ struct emu_dev_config {
 	uint32_t max_vqs;
 	uint8_t mac[6];
 };
+
+/* In what the models of cards differ (model.c has the sources). */
+struct emu_model {
+	const char *name;          /* as in model= */
+	const char *fw_ver;
+	uint8_t steering_format_version;
+};
+
+/** The model of that name, or NULL. */
+const struct emu_model *emu_model_find(const char *name);
 
 /** Fill @p cfg with the defaults of device number @p index (0, 1, ...). */
 void emu_config_default(struct emu_dev_config *cfg, unsigned int index);

@@ -194,7 +194,8 @@ fill_attr(struct face_dev *d, struct ibv_device_attr *a)
 	uint64_t guid = htobe64(emu_sysfs_guid(emu_dev_config(d->dev)));
 
 	memset(a, 0, sizeof(*a));
-	snprintf(a->fw_ver, sizeof(a->fw_ver), "%s", EMU_SYSFS_FW_VER);
+	snprintf(a->fw_ver, sizeof(a->fw_ver), "%s",
+		emu_model_find(emu_dev_config(d->dev)->model)->fw_ver);
 	a->node_guid = guid;
 	a->sys_image_guid = guid;
 	a->max_mr_size = UINT64_MAX;

@@ -12,7 +12,8 @@
 #include "sysfs.h"
 
 enum {
-	PCI_ID_CX6DX_VF = 0x101e,  /* "ConnectX Family mlx5Gen Virtual Function" (pci.ids) */
+	/* "ConnectX Family mlx5Gen Virtual Function" (pci.ids; DPDK: CONNECTXVF), of every model. */
+	PCI_ID_VF = 0x101e,
 	PCI_CLASS_ETHERNET = 0x020000,
 	PCI_SUBSYSTEM = 0x0043,
 	PCI_RESOURCES = 13,        /* Linux: six BARs, the ROM, six of SR-IOV */
@@ -27,9 +28,8 @@ enum {
 uint16_t
 emu_sysfs_pci_device(const struct emu_dev_config *cfg)
 {
-	/* All models of today have the same. */
 	(void)cfg;
-	return PCI_ID_CX6DX_VF;
+	return PCI_ID_VF;
 }
 
 uint64_t
@@ -132,7 +132,7 @@ add_ib(struct dir *d, const struct emu_dev_config *cfg, const char *pci, const c
 	sub_dir(d, path);
 	sub_dir(d, ib);
 	sub_file(d, ib, "node_type", "1: CA\n");
-	sub_file(d, ib, "fw_ver", EMU_SYSFS_FW_VER "\n");
+	sub_file(d, ib, "fw_ver", "%s\n", emu_model_find(cfg->model)->fw_ver);
 	sub_file(d, ib, "hca_type", "MT%u\n", emu_sysfs_pci_device(cfg));
 	sub_file(d, ib, "node_guid", "%04" PRIx64 ":%04" PRIx64 ":%04" PRIx64 ":%04" PRIx64 "\n",
 		g >> 48, g >> 32 & 0xffff, g >> 16 & 0xffff, g & 0xffff);

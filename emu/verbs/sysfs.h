@@ -23,7 +23,6 @@ uint16_t emu_sysfs_pci_device(const struct emu_dev_config *cfg);
 /** GUID of the device, host order: EUI-64 of its MAC. */
 uint64_t emu_sysfs_guid(const struct emu_dev_config *cfg);
 
-#define EMU_SYSFS_FW_VER "22.41.1000"
 /* Ids of Mellanox: IEEE's, of verbs, and PCI's. */
 enum { EMU_VENDOR_OUI = 0x02c9, EMU_VENDOR_PCI = 0x15b3 };
 

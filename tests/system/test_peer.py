@@ -143,6 +143,10 @@ class Resets(PeerCase):
     def test_old_firmware(self):
         self.reset(devices=['caps=-freeze_to_rdy_supported:-desc_group_mkey_supported'])
 
+    def test_cx7(self):
+        self.reset(devices=['model=cx7'], iterations=3)
+        self.reset({'queues': 2, 'queue_size': 256}, devices=['model=cx7'], iterations=3)
+
     def test_keys_with_entries_of_their_own_size(self):
         """Regions whose sizes have little in common: KLM instead of KLM with fixed buffer size."""
         self.reset(regions=3, mem='66M', iterations=5)

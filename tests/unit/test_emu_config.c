@@ -130,7 +130,9 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "wire=pair:", { "wire", "pair:", "loop, null, pair:NAME" } },
 		{ "wire=pair:a/b", { "wire", "pair:a/b", "loop, null, pair:NAME" } },
 		{ "wire=", { "wire=", "allowed", "loop, null" } },
-		{ "model=cx7", { "model", "cx7", "cx6dx" } },
+		{ "model=cx8", { "model", "cx8", "cx6dx, cx7" } },
+		{ "model=", { "model", "allowed", "cx6dx, cx7" } },
+		{ "model=CX7", { "model", "CX7", "cx6dx, cx7" } },
 		{ "max_vqs=0", { "max_vqs", "0", "1 to 65535" } },
 		{ "max_vqs=65536", { "max_vqs", "65536", "1 to 65535" } },
 		{ "max_vqs=-1", { "max_vqs", "-1", "1 to 65535" } },
@@ -412,6 +414,42 @@ caps_adds_and_removes_in_either_page(void **state)
 }
 
 static void
+models_differ_in_what_sources_say(void **state)
+{
+	static const struct {
+		const char *spec;
+		unsigned int steering;
+	} models[] = {
+		{ "", 1 },
+		{ "model=cx6dx", 1 },
+		{ "model=cx7", 2 },
+		{ "model=cx7,caps=-freeze_to_rdy_supported:+desc_group_mkey_supported", 2 },
+	};
+	struct emu_caps caps, first = {0};
+	struct emu_dev_config cfg;
+	char err[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < DIM(models); i++) {
+		emu_config_default(&cfg, 0);
+		must_parse(&cfg, models[i].spec);
+		assert_int_equal(emu_caps_init(&caps, &cfg, err, sizeof(err)), 0);
+		assert_int_equal(PRM_GET(cmd_hca_cap, caps.general, steering_format_version),
+			models[i].steering);
+		PRM_SET(cmd_hca_cap, caps.general, steering_format_version, 0);
+		if (i == 0)
+			first = caps;
+		assert_memory_equal(caps.general, first.general, sizeof(caps.general));
+		if (cfg.caps[0] == '\0')
+			assert_memory_equal(caps.vdpa, first.vdpa, sizeof(caps.vdpa));
+	}
+	assert_int_equal(PRM_GET(virtio_emulation_cap, caps.vdpa, freeze_to_rdy_supported), 0);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, caps.vdpa, desc_group_mkey_supported), 1);
+	assert_null(emu_model_find("cx5"));
+}
+
+static void
 device_with_bad_caps_is_not_created(void **state)
 {
 	struct emu_dev_config cfg;
@@ -440,6 +478,7 @@ main(void)
 		cmocka_unit_test(steering_has_a_page),
 		cmocka_unit_test(pages_that_the_device_does_not_have_are_refused),
 		cmocka_unit_test(caps_adds_and_removes_in_either_page),
+		cmocka_unit_test(models_differ_in_what_sources_say),
 		cmocka_unit_test(device_with_bad_caps_is_not_created),
 	};
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What mlx5-emu-run's own options do to whole programs: models of cards."""
+import harness
+
+
+class Models(harness.Case):
+    """Every other test runs on the default one, cx6dx."""
+
+    def test_our_driver_on_a_cx7(self):
+        for flags in ({}, {'packed': True}):
+            with self.subTest(**flags):
+                data, result = self.bench('reset', devices=['model=cx7'], iterations=3, queues=2,
+                                          mem='64M', **flags)
+                self.assertIsNone(data['failed'], data)
+                self.assertGreater(data['packets']['received'], 0, data)
+                for key in ('corrupt', 'lost', 'duplicated'):
+                    self.assertEqual(data['packets'][key], 0, data)
+                self.assert_clean(result)
+
+    def test_capabilities_of_a_model_can_be_taken_away(self):
+        """Without freeze_to_rdy queues are made anew at each reset; that is seen, not an error."""
+        data, result = self.bench('reset', devices=['model=cx7,caps=-freeze_to_rdy_supported'],
+                                  iterations=3, queues=1, mem='64M')
+        self.assertIsNone(data['failed'], data)
+        self.assertGreater(result.count('CREATE_VIRTIO_NET_Q', 'CREATE_GENERAL_OBJECT'), 4, result)
+        self.assert_clean(result)
+
+
+if __name__ == '__main__':
+    harness.main()
