@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,27 +19,33 @@ struct layout {
 	uint32_t n, room;
 };
 
+/* A key and what it stands on. */
+struct layer {
+	struct layer *next;        /* of the old ones */
+	struct mlx5p_obj mkey;
+	struct mlx5p_hold hold;
+	struct layout layout;
+};
+
 struct mlx5p_aspace {
 	const struct mlx5p_hw *hw;
 	struct mlx5p_pins *pins;
-	struct layout layout;      /* of the key in force */
-	struct mlx5p_obj mkey;
-	struct mlx5p_obj old;      /* was in force, awaits mlx5p_aspace_reap() */
+	struct layer *layer;       /* in force; NULL in the initial mapping */
+	struct layer *old;         /* were in force, await mlx5p_aspace_reap() */
+	struct vhost_iotlb *maps;  /* that the one in force shows */
+	uint64_t rebuilds, kept;
+	enum mlx5p_rebuild last;
 };
 
 struct mlx5p_aspace *
-mlx5p_aspace_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend)
+mlx5p_aspace_create(const struct mlx5p_hw *hw, struct mlx5p_pins *pins)
 {
 	struct mlx5p_aspace *as = calloc(1, sizeof(*as));
 
 	if (as == NULL)
 		return NULL;
 	as->hw = hw;
-	as->pins = mlx5p_pins_create(hw, backend);
-	if (as->pins == NULL) {
-		free(as);
-		return NULL;
-	}
+	as->pins = pins;
 	return as;
 }
 
@@ -48,7 +55,6 @@ mlx5p_aspace_destroy(struct mlx5p_aspace *as)
 	if (as == NULL)
 		return;
 	mlx5p_aspace_clear(as);
-	mlx5p_pins_destroy(as->pins);
 	free(as);
 }
 
@@ -89,38 +95,25 @@ extent_of(const struct vhost_iotlb_map *map)
 	};
 }
 
+/* Entries for all maps in the order of addresses, in which @hold has their pieces, and the null key
+ * between them. */
 static int
-layout_add_map(struct layout *l, const struct mlx5p_pins *pins, const struct vhost_iotlb_map *map)
+layout_build(struct layout *l, const struct mlx5p_hw *hw, const struct vhost_iotlb *maps,
+		const struct mlx5p_hold *hold)
 {
-	struct mlx5p_extent rest = extent_of(map);
-	struct mlx5p_piece piece;
-	int ret = 0;
-
-	while (rest.len > 0 && ret == 0) {
-		ret = mlx5p_pins_piece(pins, &rest, &piece);
-		if (ret < 0)
-			return ret;
-		ret = layout_add(l, piece.mkey, piece.address, piece.len);
-		rest.offset += piece.len;
-		rest.len -= piece.len;
-	}
-	return ret;
-}
-
-/* Entries for all maps in the order of addresses, the null key between them. */
-static int
-layout_build(struct layout *l, const struct mlx5p_aspace *as, const struct vhost_iotlb *maps)
-{
+	const struct mlx5p_piece *piece = hold->pieces;
 	const struct vhost_iotlb_map *map;
+	uint64_t left;
 	int ret;
 
-	memset(l, 0, sizeof(*l));
 	VHOST_IOTLB_FOREACH(map, maps) {
 		if (l->n == 0)
 			l->start = map->start;
-		ret = layout_add(l, as->hw->null_mkey, 0, map->start - (l->start + l->len));
-		if (ret == 0)
-			ret = layout_add_map(l, as->pins, map);
+		ret = layout_add(l, hw->null_mkey, 0, map->start - (l->start + l->len));
+		for (left = map->last - map->start + 1; ret == 0 && left > 0; piece++) {
+			ret = layout_add(l, mlx5p_pin_mkey(piece->pin), piece->offset, piece->len);
+			left -= piece->len;
+		}
 		if (ret < 0)
 			return ret;
 	}
@@ -142,10 +135,21 @@ layout_equal(const struct layout *a, const struct layout *b)
 	return true;
 }
 
-/* ---- operations ---- */
+/* ---- one key ---- */
+
+static void
+layer_destroy(struct mlx5p_aspace *as, struct layer *layer)
+{
+	if (layer == NULL)
+		return;
+	mlx5p_devx_destroy(as->hw, &layer->mkey, "indirect mkey");
+	mlx5p_pins_release(as->pins, &layer->hold);
+	free(layer->layout.klm);
+	free(layer);
+}
 
 static int
-acquire_all(struct mlx5p_aspace *as, const struct vhost_iotlb *maps)
+plan_all(struct mlx5p_aspace *as, const struct vhost_iotlb *maps, struct mlx5p_hold *hold)
 {
 	const struct vhost_iotlb_map *map;
 	struct mlx5p_extent extent;
@@ -153,71 +157,194 @@ acquire_all(struct mlx5p_aspace *as, const struct vhost_iotlb *maps)
 
 	VHOST_IOTLB_FOREACH(map, maps) {
 		extent = extent_of(map);
-		ret = mlx5p_pins_acquire(as->pins, &extent);
+		ret = mlx5p_pins_plan(as->pins, &extent, hold);
 		if (ret < 0)
 			return ret;
 	}
 	return 0;
 }
 
+/* Pins and entries for @maps, without a key. */
+static int
+layer_create(struct mlx5p_aspace *as, const struct vhost_iotlb *maps, struct layer **out)
+{
+	struct layer *layer = calloc(1, sizeof(*layer));
+	int ret;
+
+	if (layer == NULL)
+		return -ENOMEM;
+	ret = plan_all(as, maps, &layer->hold);
+	if (ret == 0) {
+		mlx5p_pins_sweep(as->pins);
+		ret = mlx5p_pins_register(as->pins, &layer->hold);
+	}
+	if (ret == 0)
+		ret = layout_build(&layer->layout, as->hw, maps, &layer->hold);
+	if (ret < 0) {
+		mlx5p_pins_rollback(as->pins, &layer->hold);
+		layer_destroy(as, layer);
+		return ret;
+	}
+	*out = layer;
+	return 0;
+}
+
+/* ---- operations ---- */
+
+/* What two tables differ by. */
+struct change {
+	const struct vhost_iotlb *before;
+	bool added, removed, replaced;
+};
+
+static int
+note_step(void *arg, enum vhost_iotlb_op op, const struct vhost_iotlb_map *map)
+{
+	struct change *change = arg;
+
+	if (op == VHOST_IOTLB_OP_UNMAP)
+		change->removed = true;
+	else if (vhost_iotlb_first(change->before, map->start, map->last) != NULL)
+		change->replaced = true;
+	else
+		change->added = true;
+	return 0;
+}
+
+static enum mlx5p_rebuild
+why_rebuild(const struct mlx5p_aspace *as, const struct vhost_iotlb *maps)
+{
+	struct change change = { .before = as->maps };
+
+	if (as->maps == NULL)
+		return MLX5P_REBUILD_FIRST;
+	vhost_iotlb_diff(as->maps, maps, note_step, &change);
+	if (change.replaced)
+		return MLX5P_REBUILD_REPLACED;
+	if (change.added && change.removed)
+		return MLX5P_REBUILD_CHANGED;
+	if (change.added)
+		return MLX5P_REBUILD_ADDED;
+	return change.removed ? MLX5P_REBUILD_REMOVED : MLX5P_REBUILD_PINS;
+}
+
+/* The layer that is in force steps aside for another. */
+static void
+put_in_force(struct mlx5p_aspace *as, struct layer *layer, const struct vhost_iotlb *maps)
+{
+	as->last = why_rebuild(as, maps);
+	as->rebuilds++;
+	if (as->layer != NULL) {
+		as->layer->next = as->old;
+		as->old = as->layer;
+	}
+	as->layer = layer;
+}
+
 int
 mlx5p_aspace_set(struct mlx5p_aspace *as, const struct vhost_iotlb *maps)
 {
-	struct mlx5p_obj mkey = { NULL, 0 };
-	struct layout layout = { .klm = NULL };
+	struct vhost_iotlb *copy;
+	struct layer *layer;
 	int ret;
 
 	if (vhost_iotlb_count(maps) == 0) {
 		mlx5p_aspace_clear(as);
 		return 0;
 	}
-	/* A change that nobody reaped yet was never used by a queue: its pins are judged anew. */
-	mlx5p_devx_destroy(as->hw, &as->old, "indirect mkey");
-	mlx5p_pins_mark(as->pins);
-	ret = acquire_all(as, maps);
-	if (ret == 0)
-		ret = layout_build(&layout, as, maps);
-	if (ret == 0 && !layout_equal(&layout, &as->layout))
-		ret = mlx5p_devx_create_klm(as->hw, layout.start, layout.len, layout.klm, layout.n,
-			&mkey);
-	if (ret < 0) {
-		mlx5p_pins_rollback(as->pins);
-		free(layout.klm);
-		return ret;
+	copy = vhost_iotlb_copy(maps);
+	if (copy == NULL)
+		return -ENOMEM;
+	ret = layer_create(as, maps, &layer);
+	if (ret < 0)
+		goto free_copy;
+	if (as->layer != NULL && layout_equal(&layer->layout, &as->layer->layout)) {
+		as->kept++;
+		mlx5p_pins_count(as->pins, &layer->hold);
+		layer_destroy(as, layer);
+	} else {
+		ret = mlx5p_devx_create_klm(as->hw, layer->layout.start, layer->layout.len,
+			layer->layout.klm, layer->layout.n, &layer->mkey);
+		if (ret < 0) {
+			mlx5p_pins_rollback(as->pins, &layer->hold);
+			layer_destroy(as, layer);
+			goto free_copy;
+		}
+		mlx5p_pins_count(as->pins, &layer->hold);
+		put_in_force(as, layer, maps);
 	}
-	if (mlx5p_obj_exists(&mkey)) {
-		as->old = as->mkey;
-		as->mkey = mkey;
-	}
-	free(as->layout.klm);
-	as->layout = layout;
+	vhost_iotlb_destroy(as->maps);
+	as->maps = copy;
 	return 0;
+free_copy:
+	vhost_iotlb_destroy(copy);
+	return ret;
 }
 
 void
 mlx5p_aspace_reap(struct mlx5p_aspace *as)
 {
-	mlx5p_devx_destroy(as->hw, &as->old, "indirect mkey");
-	if (mlx5p_obj_exists(&as->mkey))
-		mlx5p_pins_sweep(as->pins);
+	struct layer *layer;
+
+	while ((layer = as->old) != NULL) {
+		as->old = layer->next;
+		layer_destroy(as, layer);
+	}
 }
 
 void
 mlx5p_aspace_clear(struct mlx5p_aspace *as)
 {
-	mlx5p_devx_destroy(as->hw, &as->old, "indirect mkey");
-	mlx5p_devx_destroy(as->hw, &as->mkey, "indirect mkey");
-	free(as->layout.klm);
-	memset(&as->layout, 0, sizeof(as->layout));
-	mlx5p_pins_mark(as->pins);
-	mlx5p_pins_sweep(as->pins);
+	mlx5p_aspace_reap(as);
+	layer_destroy(as, as->layer);
+	as->layer = NULL;
+	vhost_iotlb_destroy(as->maps);
+	as->maps = NULL;
 }
 
 uint32_t
 mlx5p_aspace_mkey(const struct mlx5p_aspace *as)
 {
-	return as->mkey.id;
+	return as->layer != NULL ? as->layer->mkey.id : 0;
 }
+
+/* ---- seen ---- */
+
+const char *
+mlx5p_rebuild_name(enum mlx5p_rebuild why)
+{
+	static const char *const names[] = {
+		[MLX5P_REBUILD_NEVER] = "never built",
+		[MLX5P_REBUILD_FIRST] = "first table",
+		[MLX5P_REBUILD_ADDED] = "map added",
+		[MLX5P_REBUILD_REMOVED] = "map removed",
+		[MLX5P_REBUILD_REPLACED] = "other memory behind the same addresses",
+		[MLX5P_REBUILD_CHANGED] = "maps added and removed",
+		[MLX5P_REBUILD_PINS] = "same maps on other pins",
+	};
+
+	return names[why];
+}
+
+void
+mlx5p_aspace_stats(const struct mlx5p_aspace *as, struct mlx5p_aspace_stats *stats)
+{
+	const struct layer *layer;
+
+	*stats = (struct mlx5p_aspace_stats) {
+		.mkey = mlx5p_aspace_mkey(as),
+		.rebuilds = as->rebuilds, .kept = as->kept, .last = as->last,
+	};
+	if (as->layer != NULL) {
+		stats->entries = as->layer->layout.n;
+		stats->start = as->layer->layout.start;
+		stats->len = as->layer->layout.len;
+	}
+	for (layer = as->old; layer != NULL; layer = layer->next)
+		stats->old_keys++;
+}
+
+/* ---- addresses ---- */
 
 int
 mlx5p_aspace_gpa(const struct vhost_iotlb *maps, const void *addr, uint64_t len, uint64_t *gpa)

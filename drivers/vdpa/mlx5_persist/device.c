@@ -11,13 +11,12 @@
 
 #include <rte_common.h>
 #include <rte_vhost.h>
-#include <vhost_iotlb_user.h>
 
-#include "aspace.h"
 #include "device.h"
 #include "dirty.h"
 #include "events.h"
 #include "hw.h"
+#include "memory.h"
 #include "mlx5p_log.h"
 #include "netdev.h"
 #include "notifier.h"
@@ -37,12 +36,9 @@ struct mlx5p_dev {
 	struct mlx5p_workers *workers;
 	struct mlx5p_events *events;
 	struct mlx5p_notifier *notifier;
-	struct mlx5p_aspace *aspace;
+	struct mlx5p_memory *memory;
 	struct mlx5p_queues *queues;
 	struct mlx5p_dirty dirty;
-
-	struct vhost_iotlb_dev *iotlb;
-	struct vhost_iotlb_user user;
 	bool configured;           /* between a conf that succeeded and close */
 };
 
@@ -75,56 +71,14 @@ mlx5p_dev_nqueues(const struct mlx5p_dev *dev)
 	return mlx5p_queues_count(dev->queues);
 }
 
-/* ---- the contract: operations of the parent (vhost_iotlb_dev.h) ---- */
-
-static int
-op_reset(void *parent)
-{
-	(void)parent; /* close stopped the queues; maps are none of a reset's business */
-	return 0;
-}
-
-/* The initial mapping is empty: a queue without maps would fault on every access. */
+/* Memory: all keys are about to go. */
 static void
-clear_maps(struct mlx5p_dev *dev)
+forget_keys(void *arg)
 {
+	struct mlx5p_dev *dev = arg;
+
 	mlx5p_queues_drop(dev->queues);
-	mlx5p_aspace_clear(dev->aspace);
 }
-
-static int
-op_compat_reset(void *parent, uint32_t flags)
-{
-	if (flags & VHOST_IOTLB_RESET_CLEAN_MAP)
-		clear_maps(parent);
-	return 0;
-}
-
-static int
-op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
-{
-	struct mlx5p_dev *dev = parent;
-
-	RTE_SET_USED(asid); /* there is one */
-	if (vhost_iotlb_count(maps) == 0)
-		mlx5p_queues_drop(dev->queues);
-	return mlx5p_aspace_set(dev->aspace, maps);
-}
-
-static int
-op_reset_map(void *parent, unsigned int asid)
-{
-	RTE_SET_USED(asid);
-	clear_maps(parent);
-	return 0;
-}
-
-static const struct vhost_iotlb_parent_ops parent_ops = {
-	.reset = op_reset,
-	.compat_reset = op_compat_reset,
-	.set_map = op_set_map,
-	.reset_map = op_reset_map,
-};
 
 /* ---- a connection ---- */
 
@@ -175,18 +129,15 @@ configure(struct mlx5p_dev *dev, int vid)
 	if (rte_vhost_get_negotiated_features(vid, &features) < 0)
 		return -ENODEV;
 	follow_mtu(dev, vid);
-	ret = vhost_iotlb_user_attach(&dev->user, vid, dev->iotlb, dev->name,
-		dev->args.persist != MLX5P_PERSIST_OFF);
-	if (ret == 0)
-		ret = vhost_iotlb_user_sync_table(&dev->user, NULL);
+	ret = mlx5p_memory_take(dev->memory, vid);
 	if (ret == 0 && RTE_VHOST_NEED_LOG(features))
 		ret = mlx5p_dirty_open(&dev->hw, dev->args.mr_backend, vid, &dev->dirty);
 	if (ret < 0)
 		return ret;
-	conn.maps = vhost_iotlb_dev_table(dev->iotlb, 0);
+	conn.maps = mlx5p_memory_maps(dev->memory);
 	conn.guest = (struct mlx5p_guest) {
 		.features = complete_features(features),
-		.mkey = mlx5p_aspace_mkey(dev->aspace),
+		.mkey = mlx5p_memory_mkey(dev->memory),
 		.bitmap = dev->dirty.bitmap,
 	};
 	mlx5p_notifier_begin(dev->notifier, vid);
@@ -202,20 +153,13 @@ stop_all(struct mlx5p_dev *dev)
 	mlx5p_dirty_close(&dev->hw, &dev->dirty);
 }
 
-/* Does the device serve connection @vid, or nobody? With the lock held. */
-static bool
-is_for(const struct mlx5p_dev *dev, int vid)
-{
-	return !vhost_iotlb_user_attached(&dev->user) || dev->user.vid == vid;
-}
-
 /* With the lock held. */
 static int
 conf(struct mlx5p_dev *dev, int vid)
 {
 	int ret;
 
-	if (!is_for(dev, vid))
+	if (!mlx5p_memory_is_for(dev->memory, vid))
 		return -EBUSY;
 	if (dev->configured)
 		stop_all(dev);
@@ -224,8 +168,8 @@ conf(struct mlx5p_dev *dev, int vid)
 		stop_all(dev);
 		mlx5p_queues_drop(dev->queues);
 	}
-	mlx5p_queues_drop_stale(dev->queues, mlx5p_aspace_mkey(dev->aspace));
-	mlx5p_aspace_reap(dev->aspace);
+	mlx5p_queues_drop_stale(dev->queues, mlx5p_memory_mkey(dev->memory));
+	mlx5p_memory_reap(dev->memory);
 	dev->configured = ret == 0;
 	return ret;
 }
@@ -253,15 +197,14 @@ close_device(struct mlx5p_dev *dev)
 	if (!mlx5p_queues_reusable(dev->queues))
 		mlx5p_queues_drop(dev->queues);
 	dev->configured = false;
-	if (vhost_iotlb_user_attached(&dev->user))
-		vhost_iotlb_user_virtio_reset(&dev->user);
+	mlx5p_memory_virtio_reset(dev->memory);
 }
 
 void
 mlx5p_dev_close(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (is_for(dev, vid))
+	if (mlx5p_memory_is_for(dev->memory, vid))
 		close_device(dev);
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -270,10 +213,10 @@ void
 mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (is_for(dev, vid)) {
+	if (mlx5p_memory_is_for(dev->memory, vid)) {
 		if (dev->configured)
 			close_device(dev);
-		vhost_iotlb_user_detach(&dev->user);
+		mlx5p_memory_release(dev->memory);
 		mlx5p_notifier_forget(dev->notifier);
 		if (mlx5p_queues_prepare(dev->queues) < 0)
 			MLX5P_LOG(WARNING, dev->name,
@@ -294,7 +237,8 @@ mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on)
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&dev->lock);
-	ret = mlx5p_queues_want(dev->queues, vid, queue, on, dev->configured && is_for(dev, vid));
+	ret = mlx5p_queues_want(dev->queues, vid, queue, on,
+		dev->configured && mlx5p_memory_is_for(dev->memory, vid));
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
@@ -331,7 +275,7 @@ mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid)
 	int ret = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	if (dev->configured && is_for(dev, vid))
+	if (dev->configured && mlx5p_memory_is_for(dev->memory, vid))
 		ret = follow_log(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
@@ -363,6 +307,17 @@ mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue)
 	ret = mlx5p_stats_reset(mlx5p_queues_get(dev->queues, queue));
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
+}
+
+/* ---- memory, seen ---- */
+
+void
+mlx5p_dev_see_memory(struct mlx5p_dev *dev,
+		void (*fn)(void *arg, const struct mlx5p_memory *memory), void *arg)
+{
+	pthread_mutex_lock(&dev->lock);
+	fn(arg, dev->memory);
+	pthread_mutex_unlock(&dev->lock);
 }
 
 /* ---- event thread ---- */
@@ -421,12 +376,11 @@ arm_all(void *arg)
 static void
 release(struct mlx5p_dev *dev)
 {
-	vhost_iotlb_dev_destroy(dev->iotlb);
 	if (dev->events != NULL)
 		mlx5p_events_stop(dev->events);
 	mlx5p_notifier_destroy(dev->notifier);
 	mlx5p_queues_destroy(dev->queues);
-	mlx5p_aspace_destroy(dev->aspace);
+	mlx5p_memory_destroy(dev->memory);
 	mlx5p_events_destroy(dev->events);
 	mlx5p_workers_put(dev->workers);
 	mlx5p_hw_close(&dev->hw);
@@ -451,13 +405,16 @@ create_parts(struct mlx5p_dev *dev)
 		.completion = on_completion, .error = on_error, .kick = on_kick, .call = on_call,
 		.poll = poll_all, .arm = arm_all,
 	};
+	const struct mlx5p_memory_owner owner = { .forget_keys = forget_keys, .arg = dev };
 	struct mlx5p_pace pace;
 	int ret;
 
 	dev->notifier = mlx5p_notifier_create(dev->name);
-	dev->aspace = mlx5p_aspace_create(&dev->hw, dev->args.mr_backend);
-	if (dev->notifier == NULL || dev->aspace == NULL)
+	if (dev->notifier == NULL)
 		return -ENOMEM;
+	ret = mlx5p_memory_create(&dev->hw, &dev->args, &owner, &dev->memory);
+	if (ret < 0)
+		return ret;
 	ret = get_workers(dev);
 	if (ret < 0)
 		return ret;
@@ -467,8 +424,6 @@ create_parts(struct mlx5p_dev *dev)
 	if (ret == 0)
 		ret = mlx5p_queues_create(&dev->hw, dev->events, dev->workers, &dev->args,
 			&dev->queues);
-	if (ret == 0)
-		ret = vhost_iotlb_dev_create(&parent_ops, dev, 1, &dev->iotlb);
 	if (ret == 0)
 		ret = mlx5p_queues_prepare(dev->queues);
 	return ret;
@@ -528,7 +483,7 @@ mlx5p_dev_destroy(struct mlx5p_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 	stop_all(dev);
 	dev->configured = false;
-	vhost_iotlb_user_detach(&dev->user);
+	mlx5p_memory_release(dev->memory);
 	pthread_mutex_unlock(&dev->lock);
 	release(dev);
 }

@@ -2,10 +2,9 @@
 /*
  * A vDPA device: the parts of the driver put together.
  *
- * Owns: what a device is made of, its life from probe to remove, its life between the vhost
- * library's calls, and this driver's side of the IOTLB contract. Knows no bus: a bus glue hands in
- * an opened RDMA device and arguments. The operations that DPDK calls are in ops.c, which
- * translates them to the functions below.
+ * Owns: what a device is made of, its life from probe to remove, and its life between the vhost
+ * library's calls. Knows no bus: a bus glue hands in an opened RDMA device and arguments. The
+ * operations that DPDK calls are in ops.c, which translates them to the functions below.
  *
  * Locking: every function below takes the device's lock, find and hw excepted; so does the event
  * thread for a queue in error. Under the lock nobody waits for the event thread, and no function of
@@ -23,6 +22,7 @@
 
 struct mlx5p_dev;
 struct mlx5p_hw;
+struct mlx5p_memory;
 
 /**
  * Make a vDPA device of @p ctx, which it takes over also when it fails, and register it under the
@@ -68,5 +68,10 @@ int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);
 int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats,
 		unsigned int n);
 int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
+
+/** Look at the device's memory (memory.h, "seen"; pins.h and aspace.h likewise), with the lock held
+ * during @p fn. */
+void mlx5p_dev_see_memory(struct mlx5p_dev *dev,
+		void (*fn)(void *arg, const struct mlx5p_memory *memory), void *arg);
 
 #endif /* MLX5P_DEVICE_H */

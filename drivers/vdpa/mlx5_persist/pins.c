@@ -17,16 +17,21 @@
 #include "mlx5p_log.h"
 #include "pins.h"
 
-struct pin {
-	TAILQ_ENTRY(pin) next;
+enum state { PLANNED, PINNED, FAILED };
+
+struct mlx5p_pin {
+	TAILQ_ENTRY(mlx5p_pin) next;
+	struct file *file;
 	uint64_t offset, len;      /* in the file */
+	uint32_t holders;          /* pieces of holds */
+	enum state state;
+	bool fresh;                /* no table that came into force has counted it yet */
 	void *map;                 /* our mapping, from map_offset on */
 	uint64_t map_offset, map_len;
 	struct mlx5p_region region; /* its addresses are file offsets */
-	bool wanted, fresh;        /* since mlx5p_pins_mark() */
 };
 
-TAILQ_HEAD(pin_list, pin);
+TAILQ_HEAD(pin_list, mlx5p_pin);
 
 /* A backing file and its pins in ascending order of offset, none overlapping. */
 struct file {
@@ -44,7 +49,7 @@ struct mlx5p_pins {
 	const struct mlx5p_hw *hw;
 	enum mlx5p_mr_backend backend;
 	struct file_list files;
-	uint64_t bytes;
+	struct mlx5p_pins_stats stats; /* the sums alone; the rest is counted when asked for */
 };
 
 struct mlx5p_pins *
@@ -74,25 +79,28 @@ file_find(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 	return NULL;
 }
 
-static struct file *
-file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
+static int
+file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, struct file **out)
 {
 	struct file *file = file_find(pins, extent);
 	struct stat st;
+	int ret;
 
+	*out = file;
 	if (file != NULL)
-		return file;
+		return 0;
 	file = calloc(1, sizeof(*file));
 	if (file == NULL)
-		return NULL;
+		return -ENOMEM;
 	file->fd = fcntl(extent->fd, F_DUPFD_CLOEXEC, 0);
 	if (file->fd < 0 || fstat(file->fd, &st) < 0) {
+		ret = -errno;
 		MLX5P_LOG(ERR, pins->hw->name, "cannot keep guest memory file open: %s",
 			strerror(errno));
 		if (file->fd >= 0)
 			close(file->fd);
 		free(file);
-		return NULL;
+		return ret;
 	}
 	file->dev = extent->dev;
 	file->ino = extent->ino;
@@ -100,7 +108,8 @@ file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 	file->block = RTE_MAX((uint64_t)st.st_blksize, (uint64_t)sysconf(_SC_PAGESIZE));
 	TAILQ_INIT(&file->pins);
 	TAILQ_INSERT_TAIL(&pins->files, file, next);
-	return file;
+	*out = file;
+	return 0;
 }
 
 static void
@@ -115,93 +124,58 @@ file_put(struct mlx5p_pins *pins, struct file *file)
 
 /* ---- one pin ---- */
 
-/* Pin [offset, offset + len) of a file and list it before @next (NULL: at the end). */
+/* Map it and have the card reach it. */
 static int
-pin_create(struct mlx5p_pins *pins, struct file *file, uint64_t offset, uint64_t len,
-		struct pin *next)
+pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
-	struct pin *pin = calloc(1, sizeof(*pin));
 	int ret;
 
-	if (pin == NULL)
-		return -ENOMEM;
-	pin->offset = offset;
-	pin->len = len;
-	pin->wanted = pin->fresh = true;
-	pin->map_offset = RTE_ALIGN_FLOOR(offset, file->block);
-	pin->map_len = RTE_ALIGN_CEIL(offset + len, file->block) - pin->map_offset;
-	pin->map = mmap(NULL, pin->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd,
+	pin->map = mmap(NULL, pin->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, pin->file->fd,
 		pin->map_offset);
 	if (pin->map == MAP_FAILED) {
 		ret = -errno;
-		goto free;
+		pin->map = NULL;
+		return ret;
 	}
 	ret = mlx5p_region_create(pins->hw, pins->backend,
-		RTE_PTR_ADD(pin->map, offset - pin->map_offset), len, offset, &pin->region);
-	if (ret < 0)
-		goto unmap;
-	if (next != NULL)
-		TAILQ_INSERT_BEFORE(next, pin, next);
-	else
-		TAILQ_INSERT_TAIL(&file->pins, pin, next);
-	pins->bytes += len;
-	return 0;
-unmap:
-	munmap(pin->map, pin->map_len);
-free:
-	free(pin);
-	MLX5P_LOG(ERR, pins->hw->name,
-		"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
-		" bytes): %s",
-		(uintmax_t)file->ino, offset, len, strerror(-ret));
+		RTE_PTR_ADD(pin->map, pin->offset - pin->map_offset), pin->len, pin->offset,
+		&pin->region);
+	if (ret < 0) {
+		munmap(pin->map, pin->map_len);
+		pin->map = NULL;
+	}
 	return ret;
 }
 
+/* Undo it, if it was done, and forget the pin. Its file may be left without any. */
 static void
-pin_destroy(struct mlx5p_pins *pins, struct file *file, struct pin *pin)
+pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
-	mlx5p_region_destroy(pins->hw, &pin->region);
-	munmap(pin->map, pin->map_len);
-	pins->bytes -= pin->len;
-	TAILQ_REMOVE(&file->pins, pin, next);
+	if (pin->state == PINNED) {
+		mlx5p_region_destroy(pins->hw, &pin->region);
+		munmap(pin->map, pin->map_len);
+		pins->stats.bytes -= pin->len;
+	}
+	TAILQ_REMOVE(&pin->file->pins, pin, next);
 	free(pin);
 }
 
-/* ---- all of them ---- */
-
-static bool
-is_any(const struct pin *pin)
-{
-	(void)pin;
-	return true;
-}
-
-static bool
-is_fresh(const struct pin *pin)
-{
-	return pin->fresh;
-}
-
-static bool
-is_unwanted(const struct pin *pin)
-{
-	return !pin->wanted;
-}
-
-/* Unpin every pin that @match picks, and forget files without pins. */
-static void
-drop(struct mlx5p_pins *pins, bool (*match)(const struct pin *pin))
+/* Unpin what nobody holds, by @all, or else what never came to be pinned. @return bytes. */
+static uint64_t
+drop(struct mlx5p_pins *pins, bool all)
 {
 	struct file *file, *next_file;
-	struct pin *pin, *next_pin;
+	struct mlx5p_pin *pin, *next_pin;
+	uint64_t before = pins->stats.bytes;
 
 	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
 		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
-			if (match(pin))
-				pin_destroy(pins, file, pin);
+			if (pin->holders == 0 && (all || pin->state != PINNED))
+				pin_destroy(pins, pin);
 		}
 		file_put(pins, file);
 	}
+	return before - pins->stats.bytes;
 }
 
 void
@@ -209,43 +183,97 @@ mlx5p_pins_destroy(struct mlx5p_pins *pins)
 {
 	if (pins == NULL)
 		return;
-	drop(pins, is_any);
+	drop(pins, true);
 	free(pins);
 }
 
-void
-mlx5p_pins_mark(struct mlx5p_pins *pins)
-{
-	struct file *file;
-	struct pin *pin;
-
-	TAILQ_FOREACH(file, &pins->files, next)
-		TAILQ_FOREACH(pin, &file->pins, next)
-			pin->wanted = pin->fresh = false;
-}
-
-void
-mlx5p_pins_rollback(struct mlx5p_pins *pins)
-{
-	struct file *file;
-	struct pin *pin;
-
-	drop(pins, is_fresh);
-	TAILQ_FOREACH(file, &pins->files, next)
-		TAILQ_FOREACH(pin, &file->pins, next)
-			pin->wanted = true;
-}
-
-void
+uint64_t
 mlx5p_pins_sweep(struct mlx5p_pins *pins)
 {
-	drop(pins, is_unwanted);
+	return drop(pins, true);
 }
 
-/* Pin the hole [offset, end) before @next, cut at the grid. */
+uint32_t
+mlx5p_pin_mkey(const struct mlx5p_pin *pin)
+{
+	return pin->region.mkey;
+}
+
+/* ---- holds ---- */
+
+/* Room for one more element in an array. @return it, or NULL, the array untouched. */
+static void *
+grow(void *array, uint32_t n, uint32_t *room, size_t size)
+{
+	uint32_t more = *room != 0 ? 2 * *room : 16;
+
+	if (n < *room)
+		return array;
+	array = realloc(array, more * size);
+	if (array != NULL)
+		*room = more;
+	return array;
+}
+
 static int
-fill_hole(struct mlx5p_pins *pins, struct file *file, uint64_t offset, uint64_t end,
-		struct pin *next)
+hold_piece(struct mlx5p_hold *hold, struct mlx5p_pin *pin, uint64_t offset, uint64_t end)
+{
+	struct mlx5p_piece *pieces = grow(hold->pieces, hold->npieces, &hold->room,
+		sizeof(*pieces));
+
+	if (pieces == NULL)
+		return -ENOMEM;
+	hold->pieces = pieces;
+	pieces[hold->npieces++] = (struct mlx5p_piece) { pin, offset, end - offset };
+	pin->holders++;
+	return 0;
+}
+
+/* The hold is to register this pin. */
+static int
+hold_made(struct mlx5p_hold *hold, struct mlx5p_pin *pin)
+{
+	struct mlx5p_pin **made = grow(hold->made, hold->nmade, &hold->made_room, sizeof(*made));
+
+	if (made == NULL)
+		return -ENOMEM;
+	hold->made = made;
+	made[hold->nmade++] = pin;
+	pin->state = PLANNED;
+	return 0;
+}
+
+/* Plan a pin for [offset, end) of a file, listed before @next (NULL: at the end), and hold it. */
+static int
+plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
+		struct mlx5p_pin *next)
+{
+	struct mlx5p_pin *pin = calloc(1, sizeof(*pin));
+	int ret;
+
+	if (pin == NULL)
+		return -ENOMEM;
+	*pin = (struct mlx5p_pin) {
+		.file = file, .offset = offset, .len = end - offset, .fresh = true,
+		.map_offset = RTE_ALIGN_FLOOR(offset, file->block),
+	};
+	pin->map_len = RTE_ALIGN_CEIL(end, file->block) - pin->map_offset;
+	ret = hold_piece(hold, pin, offset, end);
+	if (ret < 0) {
+		free(pin);
+		return ret;
+	}
+	if (next != NULL)
+		TAILQ_INSERT_BEFORE(next, pin, next);
+	else
+		TAILQ_INSERT_TAIL(&file->pins, pin, next);
+	return hold_made(hold, pin);
+}
+
+/* Plan pins for the hole [offset, end) before @next, cut at the grid. */
+static int
+fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
+		struct mlx5p_pin *next)
 {
 	int ret = 0;
 
@@ -253,65 +281,189 @@ fill_hole(struct mlx5p_pins *pins, struct file *file, uint64_t offset, uint64_t 
 		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, MLX5P_PIN_GRID) + MLX5P_PIN_GRID;
 		uint64_t stop = RTE_MIN(end, cell_end);
 
-		ret = pin_create(pins, file, offset, stop - offset, next);
+		ret = plan_pin(hold, file, offset, stop, next);
 		offset = stop;
 	}
 	return ret;
 }
 
-int
-mlx5p_pins_acquire(struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
+/* Hold what there is of [offset, end), plan what is missing. */
+static int
+plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end)
 {
-	uint64_t offset = extent->offset, end = offset + extent->len;
-	struct file *file;
-	struct pin *pin;
-	int ret = 0;
+	struct mlx5p_pin *pin;
+	uint64_t stop;
+	int ret;
 
-	/* Files end below 2^63: no mapping of ours wraps. */
-	if (extent->len == 0 || end < offset || end > INT64_MAX)
-		return -EINVAL;
-	file = file_get(pins, extent);
-	if (file == NULL)
-		return -ENOMEM;
 	TAILQ_FOREACH(pin, &file->pins, next) {
 		if (pin->offset + pin->len <= offset)
 			continue;
 		if (pin->offset >= end)
 			break;
-		ret = fill_hole(pins, file, offset, pin->offset, pin);
+		ret = fill_hole(hold, file, offset, pin->offset, pin);
 		if (ret < 0)
-			goto out;
-		pin->wanted = true;
-		offset = pin->offset + pin->len;
+			return ret;
+		offset = RTE_MAX(offset, pin->offset);
+		stop = RTE_MIN(end, pin->offset + pin->len);
+		ret = hold_piece(hold, pin, offset, stop);
+		if (ret == 0 && pin->state == FAILED)
+			ret = hold_made(hold, pin); /* try again */
+		if (ret < 0)
+			return ret;
+		offset = stop;
 	}
-	ret = fill_hole(pins, file, offset, end, pin);
-out:
+	return fill_hole(hold, file, offset, end, pin);
+}
+
+int
+mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
+		struct mlx5p_hold *hold)
+{
+	uint64_t end = extent->offset + extent->len;
+	struct file *file;
+	int ret;
+
+	/* Files end below 2^63: no mapping of ours wraps. */
+	if (extent->len == 0 || end < extent->offset || end > INT64_MAX)
+		return -EINVAL;
+	ret = file_get(pins, extent, &file);
+	if (ret < 0)
+		return ret;
+	ret = plan_in_file(hold, file, extent->offset, end);
 	file_put(pins, file); /* one that got no pin at all is not kept */
 	return ret;
 }
 
 int
-mlx5p_pins_piece(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
-		struct mlx5p_piece *piece)
+mlx5p_pins_register(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
 {
-	const struct file *file = file_find(pins, extent);
-	const struct pin *pin;
+	uint32_t i;
+	int ret = 0;
 
-	if (file == NULL)
-		return -ENOENT;
-	TAILQ_FOREACH(pin, &file->pins, next) {
-		if (extent->offset < pin->offset || extent->offset >= pin->offset + pin->len)
+	for (i = 0; i < hold->nmade; i++) {
+		struct mlx5p_pin *pin = hold->made[i];
+
+		if (ret == 0)
+			ret = pin_register(pins, pin);
+		pin->state = ret == 0 ? PINNED : FAILED;
+		if (pin->state == PINNED) {
+			pins->stats.bytes += pin->len;
+			pins->stats.bytes_total += pin->len;
 			continue;
-		piece->mkey = pin->region.mkey;
-		piece->address = extent->offset;
-		piece->len = RTE_MIN(extent->len, pin->offset + pin->len - extent->offset);
-		return 0;
+		}
+		MLX5P_LOG(ERR, pins->hw->name,
+			"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
+			" bytes): %s",
+			(uintmax_t)pin->file->ino, pin->offset, pin->len, strerror(-ret));
+		break;
 	}
-	return -ENOENT;
+	return ret;
 }
 
-uint64_t
-mlx5p_pins_bytes(const struct mlx5p_pins *pins)
+/* Let go of all pins. */
+static void
+hold_end(struct mlx5p_hold *hold)
 {
-	return pins->bytes;
+	uint32_t i;
+
+	for (i = 0; i < hold->npieces; i++)
+		hold->pieces[i].pin->holders--;
+	free(hold->pieces);
+	free(hold->made);
+	*hold = (struct mlx5p_hold) { .pieces = NULL };
+}
+
+void
+mlx5p_pins_release(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
+{
+	hold_end(hold);
+	drop(pins, false);
+}
+
+void
+mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
+{
+	struct mlx5p_pin **made = hold->made;
+	uint32_t i, n = hold->nmade;
+
+	hold->made = NULL;
+	hold_end(hold);
+	for (i = 0; i < n; i++) {
+		if (made[i]->holders == 0)
+			pin_destroy(pins, made[i]);
+	}
+	free(made);
+	drop(pins, false); /* files without pins */
+}
+
+/* ---- seen ---- */
+
+void
+mlx5p_pins_stats(const struct mlx5p_pins *pins, struct mlx5p_pins_stats *stats)
+{
+	const struct mlx5p_pin *pin;
+	const struct file *file;
+
+	*stats = pins->stats;
+	TAILQ_FOREACH(file, &pins->files, next) {
+		stats->files++;
+		TAILQ_FOREACH(pin, &file->pins, next) {
+			if (pin->state != PINNED)
+				continue;
+			stats->pins++;
+			stats->waiting += pin->holders == 0;
+			stats->bytes_waiting += pin->holders == 0 ? pin->len : 0;
+		}
+	}
+}
+
+void
+mlx5p_pins_count(struct mlx5p_pins *pins, const struct mlx5p_hold *hold)
+{
+	struct mlx5p_pins_stats *stats = &pins->stats;
+	uint32_t i;
+
+	for (i = 0; i < hold->npieces; i++) {
+		const struct mlx5p_piece *piece = &hold->pieces[i];
+		bool fresh = piece->pin->fresh;
+
+		*(fresh ? &stats->misses : &stats->hits) += 1;
+		*(fresh ? &stats->miss_bytes : &stats->hit_bytes) += piece->len;
+	}
+	for (i = 0; i < hold->npieces; i++)
+		hold->pieces[i].pin->fresh = false;
+}
+
+static const char *
+state_name(const struct mlx5p_pin *pin)
+{
+	switch (pin->state) {
+	case PINNED:
+		return pin->holders > 0 ? "held" : "waiting";
+	case PLANNED:
+		return "planned";
+	default:
+		return "failed";
+	}
+}
+
+void
+mlx5p_pins_walk(const struct mlx5p_pins *pins,
+		void (*fn)(void *arg, const struct mlx5p_pin_info *pin), void *arg)
+{
+	const struct mlx5p_pin *pin;
+	const struct file *file;
+	struct mlx5p_pin_info info;
+
+	TAILQ_FOREACH(file, &pins->files, next) {
+		TAILQ_FOREACH(pin, &file->pins, next) {
+			info = (struct mlx5p_pin_info) {
+				.dev = file->dev, .ino = file->ino,
+				.offset = pin->offset, .len = pin->len,
+				.mkey = pin->state == PINNED ? pin->region.mkey : 0,
+				.holders = pin->holders, .state = state_name(pin),
+			};
+			fn(arg, &info);
+		}
+	}
 }

@@ -11,7 +11,20 @@
  * The driver maps each pin by itself, from its own duplicate of the file's descriptor: it depends
  * on nobody's mapping, and an inode number can't be recycled while a pin of it lives.
  *
- * Use: mark(), then acquire() all that is wanted, then sweep() what nobody wanted, or rollback().
+ * Pins are counted and shared. Who needs some (the key of an address space, a table to come) has a
+ * hold on them; a pin that nobody holds waits: for the next that wants the same memory, or for
+ * mlx5p_pins_sweep().
+ *
+ *	PLANNED		wanted, not registered yet: gone with its last holder
+ *	PINNED		registered, on the card's side a direct memory key
+ *	FAILED		not to be registered: gone with its last holder, unless another one tries
+ *
+ *	PLANNED -> PINNED, FAILED	mlx5p_pins_register()
+ *	FAILED -> PLANNED		mlx5p_pins_plan()
+ *
+ * Use: plan() all that is wanted, register() it, then release() what was held before, or
+ * rollback().
+ *
  * Locking: none; the caller serialises (configuration calls of one device).
  */
 #ifndef MLX5P_PINS_H
@@ -23,6 +36,7 @@
 #include "region.h"
 
 struct mlx5p_hw;
+struct mlx5p_pin;
 struct mlx5p_pins;
 
 /* The grid: a multiple of every page size of interest, so that huge pages stay whole. */
@@ -36,42 +50,82 @@ struct mlx5p_extent {
 	uint64_t offset, len;      /* bytes */
 };
 
-/* Part of an extent that one key reaches: [address, address + len). */
+/* A part of an extent that lies in one pin: [offset, offset + len) of its file, which are the
+ * addresses of the pin's key, too. */
 struct mlx5p_piece {
-	uint32_t mkey;
-	uint64_t address;
-	uint64_t len;
+	struct mlx5p_pin *pin;
+	uint64_t offset, len;
+};
+
+/* Pins that somebody needs. Zero it to begin with; its fields are for reading. */
+struct mlx5p_hold {
+	struct mlx5p_piece *pieces; /* all extents in the order in which they were planned */
+	uint32_t npieces, room;
+	struct mlx5p_pin **made;   /* of them, those that were not there */
+	uint32_t nmade, made_room;
 };
 
 struct mlx5p_pins *mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend);
 
-/** Unpin everything and free. */
+/** Unpin everything and free. Nobody has a hold any more. NULL is allowed. */
 void mlx5p_pins_destroy(struct mlx5p_pins *pins);
 
-/** Nothing is wanted and nothing is new from here on. */
-void mlx5p_pins_mark(struct mlx5p_pins *pins);
-
 /**
- * Want an extent: pin what of it is not pinned yet. Partly failed, what was pinned stays until
- * mlx5p_pins_rollback().
- * @return 0; -EINVAL (empty, or off the end of 64 bits); or a negative errno, logged.
+ * Hold an extent besides what @p hold has; where no pin is, one is planned. Partly failed, what was
+ * planned stays until mlx5p_pins_rollback().
+ * @return 0; -EINVAL (empty, or off the end of 64 bits); -ENOMEM; or another negative errno,
+ *         logged.
  */
-int mlx5p_pins_acquire(struct mlx5p_pins *pins, const struct mlx5p_extent *extent);
+int mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
+		struct mlx5p_hold *hold);
 
-/** Unpin what was pinned since mlx5p_pins_mark(); all of the rest is wanted again. */
-void mlx5p_pins_rollback(struct mlx5p_pins *pins);
+/** Register what @p hold planned. @return 0, or a negative errno, logged with the part of the file
+ * that can't be registered; then mlx5p_pins_rollback(). */
+int mlx5p_pins_register(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
-/** Unpin what was not wanted since mlx5p_pins_mark(). */
-void mlx5p_pins_sweep(struct mlx5p_pins *pins);
+/** End a hold and unpin what was pinned for it, unless somebody else holds it by now. */
+void mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
-/**
- * The piece at the start of a pinned extent: as much of it as one pin holds.
- * @return 0, or -ENOENT when the first byte is not pinned.
- */
-int mlx5p_pins_piece(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
-		struct mlx5p_piece *piece);
+/** End a hold. Pins that it was the last to have wait. */
+void mlx5p_pins_release(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
-/** Bytes that are pinned now. */
-uint64_t mlx5p_pins_bytes(const struct mlx5p_pins *pins);
+/** Unpin what waits. @return how many bytes. */
+uint64_t mlx5p_pins_sweep(struct mlx5p_pins *pins);
+
+/** The direct key of a pin that is registered. */
+uint32_t mlx5p_pin_mkey(const struct mlx5p_pin *pin);
+
+/* ---- seen ---- */
+
+struct mlx5p_pins_stats {
+	uint32_t files;            /* with a pin */
+	uint32_t pins;             /* registered */
+	uint32_t waiting;          /* of them, held by nobody */
+	uint64_t bytes;            /* registered now */
+	uint64_t bytes_waiting;
+	uint64_t bytes_total;      /* registered since the probe */
+	/* What the tables that came into force wanted: found pinned (hit) or pinned for them
+	 * (miss), in bytes and in pieces of a pin. */
+	uint64_t hit_bytes, miss_bytes;
+	uint64_t hits, misses;
+};
+
+void mlx5p_pins_stats(const struct mlx5p_pins *pins, struct mlx5p_pins_stats *stats);
+
+/** Count the pieces of a hold that came into force as hits and misses. */
+void mlx5p_pins_count(struct mlx5p_pins *pins, const struct mlx5p_hold *hold);
+
+struct mlx5p_pin_info {
+	dev_t dev;
+	ino_t ino;
+	uint64_t offset, len;      /* bytes, in the file */
+	uint32_t mkey;             /* 0: none yet */
+	uint32_t holders;
+	const char *state;         /* "held", "waiting", "planned" or "failed" */
+};
+
+/** Call @p fn for each pin, by file and in the order of offsets. */
+void mlx5p_pins_walk(const struct mlx5p_pins *pins,
+		void (*fn)(void *arg, const struct mlx5p_pin_info *pin), void *arg);
 
 #endif /* MLX5P_PINS_H */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory of a device.
+ *
+ * Owns: its pins (layer 1), its address spaces (layer 2), this driver's side of the IOTLB contract
+ * (vhost_iotlb_dev.h: the parent's operations), the connection as its front-end, and how long pins
+ * live after their maps:
+ *
+ *	persist=off		until the virtio reset
+ *	persist=reset		until the connection's end
+ *	persist=reconnect	until persist_timeout_ms after it, or until a connection brings
+ *				other memory, before which they go
+ *
+ * Maps and the keys of address spaces never outlive the connection.
+ *
+ * Locking: the device's lock, for all functions.
+ */
+#ifndef MLX5P_MEMORY_H
+#define MLX5P_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vhost_iotlb_user.h>
+
+#include "aspace.h"
+#include "pins.h"
+
+struct mlx5p_args;
+struct mlx5p_hw;
+struct mlx5p_memory;
+
+/* What memory asks of the device that it belongs to. */
+struct mlx5p_memory_owner {
+	/** All keys are about to go: no queue object may know one afterwards. Queues stand. */
+	void (*forget_keys)(void *arg);
+	void *arg;
+};
+
+/** @p args and @p owner are copied. @return 0 or a negative errno; then nothing is left. */
+int mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
+		const struct mlx5p_memory_owner *owner, struct mlx5p_memory **memory);
+
+/** A connection that is still there is released first, but no queue object is asked for: all are
+ * gone. NULL is allowed. */
+void mlx5p_memory_destroy(struct mlx5p_memory *memory);
+
+/* ---- a connection ---- */
+
+/** Attach connection @p vid, unless it is, and bring the address space up to its memory table.
+ * @return 0 or a negative errno, logged; then the maps are what they were. */
+int mlx5p_memory_take(struct mlx5p_memory *memory, int vid);
+
+/** Is a connection attached? */
+bool mlx5p_memory_attached(const struct mlx5p_memory *memory);
+
+/** Is connection @p vid attached, or none? */
+bool mlx5p_memory_is_for(const struct mlx5p_memory *memory, int vid);
+
+/** A virtio reset; queues stand. */
+void mlx5p_memory_virtio_reset(struct mlx5p_memory *memory);
+
+/** The connection is gone: maps and keys go. Queues stand. */
+void mlx5p_memory_release(struct mlx5p_memory *memory);
+
+/** No queue uses a key other than the one in force any more: destroy those, and unpin what they
+ * alone needed. */
+void mlx5p_memory_reap(struct mlx5p_memory *memory);
+
+/** The key of the guest's memory, 0: no maps. */
+uint32_t mlx5p_memory_mkey(const struct mlx5p_memory *memory);
+
+/** The maps of the guest's memory. Valid until they change. */
+const struct vhost_iotlb *mlx5p_memory_maps(const struct mlx5p_memory *memory);
+
+/* ---- seen ---- */
+
+const struct mlx5p_pins *mlx5p_memory_pins(const struct mlx5p_memory *memory);
+
+/** An address space, NULL if there is none with that number. */
+const struct mlx5p_aspace *mlx5p_memory_aspace(const struct mlx5p_memory *memory,
+		unsigned int asid);
+
+/** The connection as a front-end, for the adaptor's functions. */
+struct vhost_iotlb_user *mlx5p_memory_user(struct mlx5p_memory *memory);
+
+/** The device of the contract: tables of its address spaces. */
+const struct vhost_iotlb_dev *mlx5p_memory_iotlb(const struct mlx5p_memory *memory);
+
+#endif /* MLX5P_MEMORY_H */
