@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "run.h"
+#include "scenarios.h"
 #include "soft_parent.h"
 
 #define AS VHOST_IOTLB_CONF_AS
@@ -496,20 +497,22 @@ soft_read(void *parent, unsigned int group, uint64_t addr, uint64_t *value)
 	return vhost_iotlb_soft_read(parent, group, addr, value, sizeof(*value));
 }
 
-/* Failures that the suite finds in the software parent with @p ops instead of its own. */
-static unsigned int
-failures_of(const struct vhost_iotlb_parent_ops *ops, char **report)
+/* What the suite makes of the software parent with @p ops instead of its own. */
+static struct vhost_iotlb_conf_result
+judge(const struct vhost_iotlb_parent_ops *ops, unsigned int max_nas, bool quiet, char **report)
 {
-	const struct vhost_iotlb_conf_adapter adapter = { .name = "bad", .ops = ops,
-		.create = soft_create, .destroy = soft_destroy, .read = soft_read };
+	const struct vhost_iotlb_conf_adapter adapter = { .name = "judged", .ops = ops,
+		.create = soft_create, .destroy = soft_destroy, .read = soft_read,
+		.max_nas = max_nas };
+	const struct vhost_iotlb_conf_adapter *const adapters[] = { &adapter };
 	struct vhost_iotlb_conf_result result;
 	size_t len;
 	FILE *out = open_memstream(report, &len);
 
-	result = vhost_iotlb_conf_run(&adapter, out, true);
+	vhost_iotlb_conf_run(adapters, 1, out, quiet, &result);
 	fclose(out);
 	assert_true(result.passed > 0);
-	return result.failed;
+	return result;
 }
 
 static void
@@ -521,7 +524,7 @@ the_suite_finds_a_parent_that_does_not_keep_the_contract(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		bad[i] = vhost_iotlb_soft_ops;
-	assert_int_equal(failures_of(&bad[0], &report), 0);
+	assert_int_equal(judge(&bad[0], 0, true, &report).failed, 0);
 	assert_string_equal(report, "");
 	free(report);
 	bad[0].reset = forgetful_reset;
@@ -532,8 +535,8 @@ the_suite_finds_a_parent_that_does_not_keep_the_contract(void **state)
 	bad[5].dma_unmap = unmap_nothing;
 	bad[6].set_group_asid = bind_nothing;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_true(failures_of(&bad[i], &report) > 0);
-		assert_non_null(strstr(report, "FAILED"));
+		assert_true(judge(&bad[i], 0, true, &report).failed > 0);
+		assert_non_null(strstr(report, "    judged       FAILED: "));
 		free(report);
 	}
 }
@@ -541,14 +544,71 @@ the_suite_finds_a_parent_that_does_not_keep_the_contract(void **state)
 static void
 what_a_parent_lacks_is_left_out(void **state)
 {
-	struct vhost_iotlb_parent_ops ops = { .reset = vhost_iotlb_soft_ops.reset };
+	const struct vhost_iotlb_parent_ops ops = { .reset = vhost_iotlb_soft_ops.reset };
+	struct vhost_iotlb_conf_result result;
 	char *report = NULL;
 
 	(void)state;
-	assert_int_equal(failures_of(&ops, &report), 0);
-	assert_non_null(strstr(report, "left out C1  on-chip        a reset changes no map\n"));
-	assert_null(strstr(report, "left out C2  platform"));
+	result = judge(&ops, 0, false, &report);
+	assert_int_equal(result.failed, 0);
+	assert_true(result.left_out > result.passed);
+	assert_non_null(strstr(report, "C1  a reset changes no map\n"
+		"    parent       on-chip, from v4\n"
+		"    front-end    open ack map:A map:B reset reset\n"
+		"    parent sees  set_map0:A set_map0:AB reset reset\n"
+		"    judged       left out\n"));
+	assert_non_null(strstr(report, "C2  the platform IOMMU's parent is told nothing\n"
+		"    parent       platform, from 4c8cf31885f6\n"
+		"    front-end    open ack map:A unmap:A map:A release\n"
+		"    parent sees  nothing\n"
+		"    judged       ok\n"));
 	free(report);
+	/* Address spaces, too. */
+	result = judge(&vhost_iotlb_soft_ops, 1, true, &report);
+	assert_int_equal(result.failed, 0);
+	assert_true(result.left_out > 0 && result.left_out < result.passed);
+	free(report);
+}
+
+/* Are all of @p keys, which are separated by ", ", messages or commits that are listed? */
+static void
+assert_sources(const char *keys)
+{
+	while (*keys != '\0') {
+		size_t len = strcspn(keys, ","), i = 0;
+
+		while (i < vhost_iotlb_conf_nsources &&
+				(strlen(vhost_iotlb_conf_sources[i].key) != len ||
+				memcmp(vhost_iotlb_conf_sources[i].key, keys, len) != 0))
+			i++;
+		if (i == vhost_iotlb_conf_nsources)
+			fail_msg("no source is \"%s\"", keys);
+		keys += len + strspn(keys + len, ", ");
+	}
+}
+
+static void
+every_rule_has_scenarios_and_every_scenario_a_source(void **state)
+{
+	unsigned int scenarios[10] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < vhost_iotlb_conf_nscenarios; i++) {
+		const struct vhost_iotlb_conf_scenario *s = &vhost_iotlb_conf_scenarios[i];
+
+		assert_int_equal(s->rule[0], 'C');
+		scenarios[s->rule[1] - '0']++;
+		assert_true(strlen(s->sources) > 0);
+		assert_sources(s->sources);
+	}
+	for (unsigned int rule = 1; rule <= 9; rule++)
+		assert_true(scenarios[rule] > 0);
+	for (size_t i = 0; i < vhost_iotlb_conf_nmeetings; i++) {
+		assert_sources(vhost_iotlb_conf_meetings[i].sources);
+		/* Of every kind that is about resets and releases. */
+		for (unsigned int kind = 0; kind <= VHOST_IOTLB_CONF_RANGE_CLEARED; kind++)
+			assert_non_null(vhost_iotlb_conf_meetings[i].ops[kind]);
+	}
 }
 
 /*
@@ -765,6 +825,7 @@ main(void)
 		cmocka_unit_test(out_of_memory_changes_nothing),
 		cmocka_unit_test(the_suite_finds_a_parent_that_does_not_keep_the_contract),
 		cmocka_unit_test(what_a_parent_lacks_is_left_out),
+		cmocka_unit_test(every_rule_has_scenarios_and_every_scenario_a_source),
 		cmocka_unit_test(random_sequences_keep_the_rules),
 	};
 

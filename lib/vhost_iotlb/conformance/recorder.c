@@ -252,9 +252,10 @@ vhost_iotlb_conf_recorder_begin(struct vhost_iotlb_conf_recorder *r,
 		if (r->has[asid] == NULL)
 			goto nomem;
 	}
-	if (adapter == NULL)
+	if (adapter == NULL || adapter->ops == NULL)
 		return 0;
-	if (!can_play(adapter->ops, &vhost_iotlb_conf_kinds[kind].ops)) {
+	if (!can_play(adapter->ops, &vhost_iotlb_conf_kinds[kind].ops) ||
+			(adapter->max_nas > 0 && nas > adapter->max_nas)) {
 		vhost_iotlb_conf_recorder_end(r);
 		return -EOPNOTSUPP;
 	}

@@ -69,8 +69,8 @@ struct vhost_iotlb_conf_recorder {
 };
 
 /** Begin: a parent of @p kind and @p nas address spaces, in its initial state, on top of that of
- * @p adapter (NULL: of none). Returns 0; -EOPNOTSUPP: that parent lacks an operation of the kind;
- * or -ENOMEM. */
+ * @p adapter (NULL, or one without operations: of none). Returns 0; -EOPNOTSUPP: that parent lacks
+ * an operation of the kind, or has too few address spaces; or -ENOMEM. */
 int
 vhost_iotlb_conf_recorder_begin(struct vhost_iotlb_conf_recorder *r,
 		struct vhost_iotlb_conf_memory *memory, enum vhost_iotlb_conf_kind kind,

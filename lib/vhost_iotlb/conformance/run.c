@@ -215,11 +215,9 @@ vhost_iotlb_conf_in_step(const struct vhost_iotlb_conf_run *run)
  * Scenarios.
  */
 
-/* What can be told of one. */
+/* Why a scenario failed; empty: it did not. */
 struct report {
-	const char *rule, *what;
-	FILE *out;
-	char why[2 * VHOST_IOTLB_CONF_LOG];        /* why it failed; empty: it did not */
+	char why[2 * VHOST_IOTLB_CONF_LOG];
 };
 
 static const char *
@@ -283,22 +281,49 @@ run_words(struct vhost_iotlb_conf_run *run, const char *front_end, const char *o
 
 /* What the suite is about, for one scenario after the other. */
 struct suite {
-	const struct vhost_iotlb_conf_adapter *adapter;
+	const struct vhost_iotlb_conf_adapter *const *adapters;
+	size_t n;
+	struct vhost_iotlb_conf_result *results;
 	struct vhost_iotlb_conf_memory memory;
-	struct vhost_iotlb_conf_result result;
 	FILE *out;
 	bool quiet;
+	bool told;                                 /* the scenario that is run was printed */
 };
 
+/* A line of words that may be none. */
 static void
-run_one(struct suite *suite, const struct vhost_iotlb_conf_scenario *s)
+tell_words(FILE *out, const char *name, const char *words)
 {
-	struct report rep = { .rule = s->rule, .what = s->what };
+	fprintf(out, "    %-12s %s\n", name, *words == '\0' ? "nothing" : words);
+}
+
+/* The scenario itself, unless it was told before. */
+static void
+tell(struct suite *suite, const struct vhost_iotlb_conf_scenario *s)
+{
+	if (suite->told)
+		return;
+	suite->told = true;
+	fprintf(suite->out, "%s  %s\n", s->rule, s->what);
+	fprintf(suite->out, "    %-12s %s%s, from %s\n", "parent",
+		vhost_iotlb_conf_kinds[s->kind].name, s->nas > 1 ? " of two address spaces" : "",
+		s->sources);
+	tell_words(suite->out, "front-end", s->front_end);
+	tell_words(suite->out, "parent sees", s->ops);
+}
+
+/* A scenario on one parent: count what came of it, and tell as much as is wanted. */
+static void
+run_on(struct suite *suite, const struct vhost_iotlb_conf_scenario *s,
+		const struct vhost_iotlb_conf_adapter *adapter,
+		struct vhost_iotlb_conf_result *result)
+{
 	struct vhost_iotlb_conf_run run;
 	const char *came = "ok";
+	struct report rep = { "" };
 	int ret;
 
-	ret = vhost_iotlb_conf_run_begin(&run, &suite->memory, s->kind, s->nas, suite->adapter);
+	ret = vhost_iotlb_conf_run_begin(&run, &suite->memory, s->kind, s->nas, adapter);
 	if (ret == 0) {
 		run_words(&run, s->front_end, s->ops, &rep);
 		vhost_iotlb_conf_run_end(&run);
@@ -306,20 +331,27 @@ run_one(struct suite *suite, const struct vhost_iotlb_conf_scenario *s)
 		snprintf(rep.why, sizeof(rep.why), "it can't begin: %s", strerror(-ret));
 	}
 	if (ret == -EOPNOTSUPP) {
-		suite->result.left_out++;
+		result->left_out++;
 		came = "left out";
 	} else if (rep.why[0] != '\0') {
-		suite->result.failed++;
+		result->failed++;
 		came = "FAILED";
 	} else {
-		suite->result.passed++;
-		if (suite->quiet)
-			return;
+		result->passed++;
 	}
-	fprintf(suite->out, "%-8s %-3s %-14s %s\n", came, s->rule,
-		vhost_iotlb_conf_kinds[s->kind].name, s->what);
-	if (rep.why[0] != '\0')
-		fprintf(suite->out, "         %s\n", rep.why);
+	if (suite->quiet && rep.why[0] == '\0')
+		return;
+	tell(suite, s);
+	fprintf(suite->out, "    %-12s %s%s%s\n", adapter->name, came,
+		rep.why[0] == '\0' ? "" : ": ", rep.why);
+}
+
+static void
+run_one(struct suite *suite, const struct vhost_iotlb_conf_scenario *s)
+{
+	suite->told = false;
+	for (size_t i = 0; i < suite->n; i++)
+		run_on(suite, s, suite->adapters[i], &suite->results[i]);
 }
 
 /* A front-end meets a kind of parent: a scenario whose acknowledgement depends on the parent. */
@@ -328,10 +360,11 @@ run_meeting(struct suite *suite, const struct vhost_iotlb_conf_meeting *m,
 		enum vhost_iotlb_conf_kind kind)
 {
 	const char *p = strchr(m->front_end, 'P');
-	char words[WORDS_MAX];
-	const struct vhost_iotlb_conf_scenario s = { .rule = "all", .what = m->what, .kind = kind,
-		.nas = 1, .front_end = words, .ops = m->ops[kind] };
+	char words[WORDS_MAX], what[WORDS_MAX];
+	const struct vhost_iotlb_conf_scenario s = { .rule = "C1-C5", .what = what, .kind = kind,
+		.nas = 1, .front_end = words, .ops = m->ops[kind], .sources = m->sources };
 
+	snprintf(what, sizeof(what), "a front-end %s", m->what);
 	if (p == NULL)
 		snprintf(words, sizeof(words), "%s", m->front_end);
 	else
@@ -340,15 +373,19 @@ run_meeting(struct suite *suite, const struct vhost_iotlb_conf_meeting *m,
 	run_one(suite, &s);
 }
 
-struct vhost_iotlb_conf_result
-vhost_iotlb_conf_run(const struct vhost_iotlb_conf_adapter *adapter, FILE *out, bool quiet)
+void
+vhost_iotlb_conf_run(const struct vhost_iotlb_conf_adapter *const adapters[], size_t n, FILE *out,
+		bool quiet, struct vhost_iotlb_conf_result results[])
 {
-	struct suite suite = { .adapter = adapter, .out = out, .quiet = quiet };
+	struct suite suite = { .adapters = adapters, .n = n, .results = results, .out = out,
+		.quiet = quiet };
 
+	memset(results, 0, n * sizeof(results[0]));
 	if (vhost_iotlb_conf_memory_create(&suite.memory) < 0) {
-		fprintf(out, "FAILED   no memory for the scenarios\n");
-		suite.result.failed++;
-		return suite.result;
+		fprintf(out, "FAILED: no memory for the scenarios\n");
+		for (size_t i = 0; i < n; i++)
+			results[i].failed++;
+		return;
 	}
 	for (size_t i = 0; i < vhost_iotlb_conf_nscenarios; i++)
 		run_one(&suite, &vhost_iotlb_conf_scenarios[i]);
@@ -357,5 +394,4 @@ vhost_iotlb_conf_run(const struct vhost_iotlb_conf_adapter *adapter, FILE *out, 
 			if (vhost_iotlb_conf_meetings[i].ops[kind] != NULL)
 				run_meeting(&suite, &vhost_iotlb_conf_meetings[i], kind);
 	vhost_iotlb_conf_memory_destroy(&suite.memory);
-	return suite.result;
 }
