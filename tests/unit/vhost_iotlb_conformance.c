@@ -2,9 +2,10 @@
 /*
  * vhost_iotlb_conformance: the conformance suite of lib/vhost_iotlb, run or printed.
  *
- * Its parents: "none", the library alone, and "software".
+ * Its parents: "none", the library alone; "software"; and "mlx5_persist", the driver's.
  */
 #include "conformance.h"
+#include "conformance_mlx5.h"
 #include "soft_parent.h"
 
 static void *
@@ -39,7 +40,11 @@ static const struct vhost_iotlb_conf_adapter software = {
 int
 main(int argc, char **argv)
 {
-	const struct vhost_iotlb_conf_adapter *const parents[] = { &none, &software };
+	const struct vhost_iotlb_conf_adapter *const parents[] = {
+		&none, &software, &conformance_mlx5 };
+	int status = vhost_iotlb_conf_main(argc, argv, parents,
+		sizeof(parents) / sizeof(parents[0]));
 
-	return vhost_iotlb_conf_main(argc, argv, parents, sizeof(parents) / sizeof(parents[0]));
+	conformance_mlx5_close();
+	return status;
 }

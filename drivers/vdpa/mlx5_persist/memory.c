@@ -72,7 +72,7 @@ op_reset_map(void *parent, unsigned int asid)
 	return 0;
 }
 
-static const struct vhost_iotlb_parent_ops parent_ops = {
+const struct vhost_iotlb_parent_ops mlx5p_memory_parent_ops = {
 	.reset = op_reset,
 	.compat_reset = op_compat_reset,
 	.set_map = op_set_map,
@@ -108,7 +108,7 @@ mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 		if (m->as[asid] == NULL)
 			goto fail;
 	}
-	ret = vhost_iotlb_dev_create(&parent_ops, m, NAS, &m->iotlb);
+	ret = vhost_iotlb_dev_create(&mlx5p_memory_parent_ops, m, NAS, &m->iotlb);
 	if (ret < 0)
 		goto fail;
 	*memory = m;

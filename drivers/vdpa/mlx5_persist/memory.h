@@ -84,6 +84,10 @@ const struct mlx5p_aspace *mlx5p_memory_aspace(const struct mlx5p_memory *memory
 /** The connection as a front-end, for the adaptor's functions. */
 struct vhost_iotlb_user *mlx5p_memory_user(struct mlx5p_memory *memory);
 
+/** What the driver is as a parent of the contract; the operations' argument is a struct
+ * mlx5p_memory. Its conformance is tested by them. */
+extern const struct vhost_iotlb_parent_ops mlx5p_memory_parent_ops;
+
 /** The device of the contract: tables of its address spaces. */
 const struct vhost_iotlb_dev *mlx5p_memory_iotlb(const struct mlx5p_memory *memory);
 
