@@ -23,7 +23,7 @@
 enum opt {
 	OPT_DEVICE = 256, OPT_SOCKET, OPT_BENCH, OPT_INTERACTIVE, OPT_MEM, OPT_REGIONS, OPT_BACKING,
 	OPT_QUEUES, OPT_QUEUE_SIZE, OPT_PACKED, OPT_ITERATIONS, OPT_GAP, OPT_SECONDS, OPT_PPS,
-	OPT_JSON, OPT_ENABLE_LATE, OPT_INTERRUPTS, OPT_HELP, OPT_VERSION,
+	OPT_JSON, OPT_ENABLE_LATE, OPT_INTERRUPTS, OPT_UNTOUCHED, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -44,6 +44,7 @@ static const struct option options[] = {
 	{ "json", required_argument, NULL, OPT_JSON },
 	{ "enable-late", no_argument, NULL, OPT_ENABLE_LATE },
 	{ "interrupts", no_argument, NULL, OPT_INTERRUPTS },
+	{ "untouched", no_argument, NULL, OPT_UNTOUCHED },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -58,6 +59,11 @@ static const char usage[] =
 "                      remap    the memory comes back at other userspace addresses,\n"
 "                               alternating with other regions over the same files\n"
 "                      replace  other memory comes back at the same guest addresses\n"
+"                      hotplug  memory is added under traffic, an eighth of --mem, and\n"
+"                               in the next iteration removed\n"
+"                      reconnect\n"
+"                               the connection ends and comes back, the memory stays\n"
+"                      start    first starts: a connection and its memory are new\n"
 "                      migrate  the guest moves to the second device with its memory,\n"
 "                               and back\n"
 "                      throughput\n"
@@ -73,7 +79,8 @@ static const char usage[] =
 "  --packed            packed rings instead of split ones\n"
 "  --enable-late       enable all queue pairs but the first after DRIVER_OK\n"
 "  --interrupts        the guest looks at a receive ring only when the device has called\n"
-"  --iterations N      how often to reset (10)\n"
+"  --untouched         start: nobody has touched the new memory before it is pinned\n"
+"  --iterations N      how often to do it (10)\n"
 "  --gap MS            time between the stop and the start again (0)\n"
 "  --seconds N         length of throughput (10)\n"
 "  --pps N             packets a second that the guest sends, over all queues (100000)\n"
@@ -226,6 +233,7 @@ apply(struct args *a, int opt, const char *s, char *err, size_t errlen)
 	case OPT_PACKED: a->packed = true; return 0;
 	case OPT_ENABLE_LATE: a->enable_late = true; return 0;
 	case OPT_INTERACTIVE: a->interactive = true; return 0;
+	case OPT_UNTOUCHED: a->untouched = true; return 0;
 	case OPT_INTERRUPTS: a->interrupts = true; return 0;
 	case OPT_HELP: a->help = true; return 0;
 	case OPT_VERSION: a->version = true; return 0;
@@ -258,6 +266,10 @@ check(const struct args *a, char *err, size_t errlen)
 	if (a->bench != NULL && a->bench->two && a->socket != NULL) {
 		snprintf(err, errlen, "--socket: --bench %s takes two devices of this process",
 				a->bench->name);
+		return -EINVAL;
+	}
+	if (a->untouched && (a->bench == NULL || !a->bench->starts)) {
+		snprintf(err, errlen, "--untouched: goes with --bench start alone");
 		return -EINVAL;
 	}
 	if (a->device != NULL && a->socket != NULL) {

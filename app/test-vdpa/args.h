@@ -30,6 +30,7 @@ struct args {
 	bool packed;
 	bool enable_late;
 	bool interrupts;
+	bool untouched;		/* new guests have not touched their memory */
 	bool interactive;	/* a shell instead of a bench */
 	uint32_t iterations;
 	uint32_t gap_ms;

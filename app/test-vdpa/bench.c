@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "bench.h"
 #include "clock.h"
 #include "counters.h"
+#include "hotplug.h"
 #include "migrate.h"
 #include "progress.h"
 #include "rig.h"
@@ -22,13 +24,13 @@ struct bench {
 	struct mem *next_mem;		/* from prepare() to the reset */
 	struct mem *old_mem;		/* from the reset to retire(), or watched */
 	bool watching;			/* old_mem is all poison */
-	uint64_t changed;		/* places in withdrawn memory that were written */
 };
 
 /* One reset: when things happened, and the counters around them. */
 struct event {
 	struct rig_stop stop;
 	uint64_t conf_ns;
+	uint64_t gone_ns;		/* the last packet before the blackout, or what began it */
 	char *snap[SNAPS];
 };
 
@@ -84,7 +86,7 @@ static void
 end_watch(struct bench *b)
 {
 	if (b->watching)
-		b->changed += withdrawn_check(b->old_mem);
+		b->res->changed += withdrawn_check(b->old_mem);
 	b->watching = false;
 	mem_destroy(b->old_mem);
 	b->old_mem = NULL;
@@ -98,7 +100,7 @@ replace_prepare(struct bench *b, uint32_t iteration)
 
 	(void)iteration;
 	end_watch(b);
-	ret = mem_create(&b->next_mem, &b->rig.layout, b->args->backing, err, sizeof(err));
+	ret = mem_create(&b->next_mem, &b->rig.layout, b->args->backing, true, err, sizeof(err));
 	if (ret != 0)
 		return rig_fail(&b->rig, ret, "%s", err);
 	net_prepare_mem(&b->rig.guest.net, b->next_mem);
@@ -108,7 +110,7 @@ replace_prepare(struct bench *b, uint32_t iteration)
 static void
 replace_retire(struct bench *b)
 {
-	b->changed += withdrawn_fill(&b->rig.guest.net, b->old_mem);
+	b->res->changed += withdrawn_fill(&b->rig.guest.net, b->old_mem);
 	b->watching = true;
 }
 
@@ -117,6 +119,9 @@ static const struct bench_kind kinds[] = {
 	{ .name = "remap", .prepare = remap_prepare, .retire = remap_retire },
 	{ .name = "replace", .prepare = replace_prepare, .retire = replace_retire,
 		.withdraws = true },
+	{ .name = "hotplug", .run = hotplug_run, .plugs = true },
+	{ .name = "reconnect", .reconnects = true },
+	{ .name = "start", .reconnects = true, .starts = true },
 	{ .name = "migrate", .run = migrate_run, .two = true },
 	{ .name = "throughput", .run = throughput_run, .plain = true },
 };
@@ -174,6 +179,67 @@ make_ready(struct bench *b)
 	return rig_ready(&b->rig);
 }
 
+/* The guest and its memory are gone with the connection; here is another one. */
+static int
+new_guest(struct bench *b)
+{
+	struct rig *r = &b->rig;
+	struct mem *mem;
+	char err[128];
+	int ret;
+
+	if (!backend_wait(0))
+		return rig_fail(r, -ETIMEDOUT, "the driver does not let go of the connection");
+	mem_destroy(r->mem);
+	r->mem = NULL;
+	ret = mem_create(&mem, &r->layout, b->args->backing, !b->args->untouched, err, sizeof(err));
+	if (ret != 0)
+		return rig_fail(r, ret, "%s", err);
+	net_prepare_mem(&r->guest.net, mem);
+	rig_move(r, mem);
+	return 0;
+}
+
+/* From the stop to where the start begins. */
+static int
+pause_between(struct bench *b)
+{
+	const struct bench_kind *kind = b->args->bench;
+	int ret;
+
+	if (kind->reconnects)
+		rig_disconnect(&b->rig);
+	ret = rig_sleep(&b->rig, b->args->gap_ms * CLOCK_MS);
+	if (ret == 0 && kind->starts)
+		ret = new_guest(b);
+	if (ret == 0 && kind->reconnects)
+		ret = rig_reconnect(&b->rig);
+	return ret;
+}
+
+static int
+start(struct bench *b, struct event *e)
+{
+	bool starts = b->args->bench->starts;
+	int ret;
+
+	if (starts)
+		e->snap[SNAP_READY] = counters_snapshot();
+	ret = make_ready(b);
+	if (ret != 0)
+		return ret;
+	if (!starts)
+		e->snap[SNAP_READY] = counters_snapshot();
+	ret = rig_go(&b->rig, &e->conf_ns);
+	e->snap[SNAP_STARTED] = counters_snapshot();
+	e->gone_ns = e->stop.last_rx_ns;
+	if (starts) {
+		e->gone_ns = b->rig.session.table_ns;
+		e->conf_ns = b->rig.session.up_ns - e->gone_ns;
+	}
+	return ret ? ret : rig_wait_first(&b->rig);
+}
+
 static int
 reset(struct bench *b, struct event *e)
 {
@@ -182,16 +248,9 @@ reset(struct bench *b, struct event *e)
 	e->snap[SNAP_BEGIN] = counters_snapshot();
 	ret = stop(b, e);
 	if (ret == 0)
-		ret = rig_sleep(&b->rig, b->args->gap_ms * CLOCK_MS);
+		ret = pause_between(b);
 	if (ret == 0)
-		ret = make_ready(b);
-	if (ret != 0)
-		return ret;
-	e->snap[SNAP_READY] = counters_snapshot();
-	ret = rig_go(&b->rig, &e->conf_ns);
-	e->snap[SNAP_STARTED] = counters_snapshot();
-	if (ret == 0)
-		ret = rig_wait_first(&b->rig);
+		ret = start(b, e);
 	if (ret == 0 && b->args->bench->retire != NULL)
 		b->args->bench->retire(b);
 	if (ret == 0)
@@ -227,7 +286,7 @@ static int
 record(struct bench *b, const struct event *e)
 {
 	struct bench_result *r = b->res;
-	uint64_t blackout_ns = guest_first_rx(&b->rig.guest) - e->stop.last_rx_ns;
+	uint64_t blackout_ns = guest_first_rx(&b->rig.guest) - e->gone_ns;
 	int ret = 0;
 
 	ret |= series_add(&r->close_us, (double)e->stop.close_ns / CLOCK_US);
@@ -313,7 +372,7 @@ run(struct bench *b)
 	end_watch(b);
 	progress_end();
 	account_read(&b->rig.guest.net.totals, &r->packets);
-	r->packets.corrupt += b->changed;
+	r->packets.corrupt += r->changed;
 	snap = counters_snapshot();
 	if (r->counted && counters_read(snap, &after) == 0)
 		r->dma_faults = after.dma_faults - before.dma_faults;
@@ -359,6 +418,10 @@ bench_result_free(struct bench_result *res)
 	series_free(&res->commands_conf);
 	series_free(&res->commands_background);
 	series_free(&res->pinned_bytes);
+	series_free(&res->pinned_add);
+	series_free(&res->pinned_remove);
+	series_free(&res->commands_add);
+	series_free(&res->commands_remove);
 }
 
 bool

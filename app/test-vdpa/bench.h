@@ -36,6 +36,13 @@ struct bench_kind {
 	bool plain;
 	/* It takes a second device. */
 	bool two;
+	/* Memory is plugged in while it runs (layout.h). */
+	bool plugs;
+	/* The front-end closes the connection at each reset, and makes a new one. */
+	bool reconnects;
+	/* Likewise, and each connection brings a guest that is new, memory and all: what is measured
+	 * begins with its memory table. */
+	bool starts;
 };
 
 struct bench_result {
@@ -45,6 +52,9 @@ struct bench_result {
 	struct series commands_close, commands_conf, commands_background;
 	struct series pinned_bytes;
 	uint64_t dma_faults;
+	uint64_t changed;		/* places in withdrawn memory that were written */
+	bool plugs;			/* the next four have a meaning; they need counters, too */
+	struct series pinned_add, pinned_remove, commands_add, commands_remove;
 	bool migrated;			/* the next one, and downtime_us, have a meaning */
 	uint64_t pages_different;	/* between the source's and the destination's memory */
 	bool measured;			/* the next three are */

@@ -52,7 +52,9 @@ unlock(struct guest *g)
 static void
 note_rx(struct guest *g, uint64_t now_ns)
 {
-	__atomic_store_n(&g->last_rx_ns, now_ns, __ATOMIC_RELAXED);
+	if (now_ns - g->last_rx_ns > g->silence_ns)
+		g->silence_ns = now_ns - g->last_rx_ns;
+	__atomic_store_n(&g->last_rx_ns, now_ns, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&g->first_rx_ns, __ATOMIC_RELAXED) == 0)
 		__atomic_store_n(&g->first_rx_ns, now_ns, __ATOMIC_RELEASE);
 }
@@ -356,6 +358,34 @@ guest_track(struct guest *g, struct dirty_log *log)
 }
 
 void
+guest_disturb(struct guest *g)
+{
+	lock(g);
+	net_disturb(&g->net, clock_ns());
+	g->silence_ns = 0;
+	unlock(g);
+}
+
+void
+guest_use_plug(struct guest *g, const struct mem_file *plug)
+{
+	lock(g);
+	net_use_plug(&g->net, plug);
+	unlock(g);
+}
+
+uint64_t
+guest_silence_ns(struct guest *g)
+{
+	uint64_t ns;
+
+	lock(g);
+	ns = g->silence_ns;
+	unlock(g);
+	return ns;
+}
+
+void
 guest_set_active(struct guest *g, uint16_t pairs)
 {
 	__atomic_store_n(&g->net.active, pairs, __ATOMIC_RELEASE);
@@ -370,7 +400,7 @@ guest_first_rx(const struct guest *g)
 uint64_t
 guest_last_rx(const struct guest *g)
 {
-	return __atomic_load_n(&g->last_rx_ns, __ATOMIC_RELAXED);
+	return __atomic_load_n(&g->last_rx_ns, __ATOMIC_ACQUIRE);
 }
 
 bool

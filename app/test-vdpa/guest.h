@@ -38,6 +38,7 @@ struct guest {
 	bool broken;			/* atomic: net.fault says why; the thread rests */
 	uint64_t first_rx_ns;		/* atomic: since guest_resume(), 0: nothing yet */
 	uint64_t last_rx_ns;		/* atomic */
+	uint64_t silence_ns;		/* longest time without a frame since guest_disturb() */
 	uint64_t last_ns;		/* when credit was given last; 0: pace starts anew */
 	double credit;			/* frames it may send now */
 	bool on_lcore;
@@ -69,6 +70,12 @@ void guest_set_flat_out(struct guest *g, bool on);
 /** net_go_one_way() and net_track(), while it runs. */
 void guest_go_one_way(struct guest *g);
 void guest_track(struct guest *g, struct dirty_log *log);
+
+/** net_disturb() and net_use_plug(), while it runs. */
+void guest_disturb(struct guest *g);
+void guest_use_plug(struct guest *g, const struct mem_file *plug);
+/** The longest time without a frame since guest_disturb(), its last frame before it included. */
+uint64_t guest_silence_ns(struct guest *g);
 
 void guest_set_pps(struct guest *g, uint32_t pps);
 /** Whether to send on a virtqueue, until the next net_reset(). Those that receive are ignored. */

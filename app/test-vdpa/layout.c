@@ -10,6 +10,7 @@
 #define FIRST_RING_GPA 0x10000u		/* drivers take guest address 0 for "none" */
 #define RING_ALIGN 4096u		/* guests allocate rings in pages */
 #define BUF_ALIGN 64u
+#define PLUG_ALIGN (1ull << 30)		/* QEMU begins its area for DIMMs at such an address */
 
 static uint64_t
 align_up(uint64_t x, uint64_t a)
@@ -62,6 +63,24 @@ span_rings(const struct layout *l, unsigned int span)
 	return (l->cfg.rings + l->nspans - 1 - span) / l->nspans;
 }
 
+/* An odd number of cache lines: buffers then meet page borders in every possible way. */
+static uint64_t
+stride_of(uint64_t units)
+{
+	return ((units - 1) | 1) * BUF_ALIGN;
+}
+
+static void
+place_plug(struct layout *l)
+{
+	const struct layout_span *last = &l->span[l->nspans - 1];
+	uint64_t least = LAYOUT_BUF_BYTES / BUF_ALIGN + 1;
+	uint64_t units = l->cfg.plug_bytes / (l->cfg.bufs / 2 + 1) / BUF_ALIGN;
+
+	l->plug_gpa = align_up(last->gpa + last->bytes, PLUG_ALIGN);
+	l->plug_stride = stride_of(units > least ? units : least);
+}
+
 int
 layout_init(struct layout *l, const struct layout_cfg *cfg)
 {
@@ -82,12 +101,12 @@ layout_init(struct layout *l, const struct layout_cfg *cfg)
 			return -ENOSPC;
 		data += s->bytes - s->data_off;
 	}
-	/* An odd number of cache lines: buffers then meet page borders in every possible way. Each
-	 * span may waste one stride at its end. */
+	/* Each span may waste one stride at its end. */
 	units = data / (cfg->bufs + l->nspans) / BUF_ALIGN;
 	if (units <= LAYOUT_BUF_BYTES / BUF_ALIGN)
 		return -ENOSPC;
-	l->buf_stride = ((units - 1) | 1) * BUF_ALIGN;
+	l->buf_stride = stride_of(units);
+	place_plug(l);
 	return 0;
 }
 
@@ -111,6 +130,13 @@ layout_buf_gpa(const struct layout *l, unsigned int buf)
 			return s->gpa + s->data_off + buf * l->buf_stride;
 		buf -= room;
 	}
+}
+
+int
+layout_plug_off(const struct layout *l, unsigned int buf, uint64_t *off)
+{
+	*off = buf / 2 * l->plug_stride;
+	return buf % 2 == 1 && *off + LAYOUT_BUF_BYTES <= l->cfg.plug_bytes ? 0 : -ENOENT;
 }
 
 /* Deal @n pieces out to the spans, each time to the one whose pieces are the largest. */

@@ -13,6 +13,9 @@
  * at the head of the spans and are never cut, since a vhost back-end wants each within one region.
  * Buffers are spread over all that is left and may well be cut.
  *
+ * Memory that is plugged in later is a region of its own behind all spans, with room for every
+ * second buffer. It is no span: slices do not show it.
+ *
  * No locks, any thread.
  */
 #ifndef TEST_VDPA_LAYOUT_H
@@ -33,6 +36,7 @@ struct layout_cfg {
 	unsigned int rings;
 	uint64_t ring_bytes;	/* room for one ring */
 	unsigned int bufs;	/* of LAYOUT_BUF_BYTES */
+	uint64_t plug_bytes;	/* of memory that is plugged in later; may be 0 */
 };
 
 struct layout_span {
@@ -52,6 +56,8 @@ struct layout {
 	uint64_t file_bytes[LAYOUT_MAX_FILES];
 	uint64_t ring_stride;
 	uint64_t buf_stride;
+	uint64_t plug_gpa;
+	uint64_t plug_stride;
 };
 
 struct layout_slice {
@@ -71,6 +77,8 @@ int layout_init(struct layout *l, const struct layout_cfg *cfg);
 
 uint64_t layout_ring_gpa(const struct layout *l, unsigned int ring);
 uint64_t layout_buf_gpa(const struct layout *l, unsigned int buf);
+/** Where a buffer lies in memory that is plugged in. Returns 0, or -ENOENT if it has no place. */
+int layout_plug_off(const struct layout *l, unsigned int buf, uint64_t *off);
 
 /**
  * Slice the spans into @p n regions of unequal size, cut at multiples of @p align.

@@ -43,34 +43,42 @@ mem_alloc(const struct layout *layout, enum mem_backing backing)
 }
 
 void
+mem_file_destroy(struct mem_file *f)
+{
+	if (f->base != NULL)
+		munmap(f->base, f->bytes);
+	if (f->fd >= 0)
+		close(f->fd);
+	*f = (struct mem_file){ .fd = -1 };
+}
+
+void
 mem_destroy(struct mem *m)
 {
 	unsigned int i;
 
 	if (m == NULL)
 		return;
-	for (i = 0; i < LAYOUT_MAX_FILES; i++) {
-		if (m->file[i].base != NULL)
-			munmap(m->file[i].base, m->file[i].bytes);
-		if (m->file[i].fd >= 0)
-			close(m->file[i].fd);
-	}
+	for (i = 0; i < LAYOUT_MAX_FILES; i++)
+		mem_file_destroy(&m->file[i]);
 	free(m);
 }
 
 static int
-file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes)
+file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes, bool touched)
 {
 	f->fd = memfd_create("guest-memory", MFD_CLOEXEC |
 			(backing == MEM_HUGETLBFS ? MFD_HUGETLB : 0));
 	if (f->fd < 0 || ftruncate(f->fd, bytes) != 0)
 		return -errno;
+	if (!touched)
+		return 0;
 	/* Unlike touching the pages, this says so when there is not enough. */
 	return fallocate(f->fd, 0, 0, bytes) == 0 ? 0 : -errno;
 }
 
 static int
-file_map(struct mem_file *f, uint64_t bytes)
+file_map(struct mem_file *f, uint64_t bytes, bool touched)
 {
 	void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 
@@ -78,7 +86,8 @@ file_map(struct mem_file *f, uint64_t bytes)
 		return -errno;
 	/* The pages are there already: only map them. Reading does so for several at once, writably,
 	 * and several times as fast as MAP_POPULATE. Before Linux 5.14 they come one by one. */
-	madvise(base, bytes, MADV_POPULATE_READ);
+	if (touched)
+		madvise(base, bytes, MADV_POPULATE_READ);
 	f->base = base;
 	f->bytes = bytes;
 	return 0;
@@ -94,7 +103,24 @@ explain(enum mem_backing backing, uint64_t bytes, int ret, char *err, size_t err
 }
 
 int
-mem_create(struct mem **m, const struct layout *layout, enum mem_backing backing,
+mem_file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes, char *err,
+		size_t errlen)
+{
+	int ret;
+
+	*f = (struct mem_file){ .fd = -1 };
+	ret = file_create(f, backing, bytes, true);
+	if (ret == 0)
+		ret = file_map(f, bytes, true);
+	if (ret != 0) {
+		explain(backing, bytes, ret, err, errlen);
+		mem_file_destroy(f);
+	}
+	return ret;
+}
+
+int
+mem_create(struct mem **m, const struct layout *layout, enum mem_backing backing, bool touched,
 		char *err, size_t errlen)
 {
 	struct mem *new = mem_alloc(layout, backing);
@@ -102,9 +128,9 @@ mem_create(struct mem **m, const struct layout *layout, enum mem_backing backing
 	unsigned int i;
 
 	for (i = 0; ret == 0 && i < layout->nfiles; i++) {
-		ret = file_create(&new->file[i], backing, layout->file_bytes[i]);
+		ret = file_create(&new->file[i], backing, layout->file_bytes[i], touched);
 		if (ret == 0)
-			ret = file_map(&new->file[i], layout->file_bytes[i]);
+			ret = file_map(&new->file[i], layout->file_bytes[i], touched);
 	}
 	if (ret != 0) {
 		explain(backing, layout->cfg.bytes, ret, err, errlen);
@@ -124,7 +150,7 @@ mem_map_again(struct mem **m, const struct mem *of, char *err, size_t errlen)
 
 	for (i = 0; ret == 0 && i < of->layout->nfiles; i++) {
 		new->file[i].fd = fcntl(of->file[i].fd, F_DUPFD_CLOEXEC, 0);
-		ret = new->file[i].fd < 0 ? -errno : file_map(&new->file[i], of->file[i].bytes);
+		ret = new->file[i].fd < 0 ? -errno : file_map(&new->file[i], of->file[i].bytes, true);
 	}
 	if (ret != 0) {
 		explain(of->backing, of->layout->cfg.bytes, ret, err, errlen);
@@ -160,4 +186,13 @@ mem_table(const struct mem *m, const struct layout_slices *slices, struct vu_mem
 		};
 		table->fd[i] = m->file[s->file].fd;
 	}
+}
+
+void
+mem_table_add(struct vu_mem_table *table, uint64_t gpa, const struct mem_file *f)
+{
+	table->region[table->n] = (struct vu_region){
+		.gpa = gpa, .bytes = f->bytes, .uaddr = (uintptr_t)f->base,
+	};
+	table->fd[table->n++] = f->fd;
 }

@@ -71,7 +71,7 @@ prepare(struct migration *m)
 {
 	struct rig *r = m->rig;
 	char err[128];
-	int ret = mem_create(&m->mem, &r->layout, r->args->backing, err, sizeof(err));
+	int ret = mem_create(&m->mem, &r->layout, r->args->backing, true, err, sizeof(err));
 
 	if (ret != 0)
 		return rig_fail(r, ret, "%s", err);

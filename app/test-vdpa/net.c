@@ -89,8 +89,9 @@ pair_init(struct net *n, struct net_pair *p, uint16_t index)
 	p->tx_seq = calloc(net_tx_slots(cfg), sizeof(*p->tx_seq));
 	p->gpa = calloc(bufs, sizeof(*p->gpa));
 	p->ptr = calloc(bufs, sizeof(*p->ptr));
+	p->plugged = calloc(bufs, sizeof(*p->plugged));
 	if (p->rx_repost == NULL || p->tx_free == NULL || p->tx_seq == NULL || p->gpa == NULL ||
-			p->ptr == NULL)
+			p->ptr == NULL || p->plugged == NULL)
 		return -ENOMEM;
 	for (b = 0; b < bufs; b++)
 		p->gpa[b] = layout_buf_gpa(n->layout, index * bufs + b);
@@ -136,6 +137,7 @@ net_fini(struct net *n)
 		ring_fini(&p->tx);
 		ring_fini(&p->rx);
 		account_fini(&p->account);
+		free(p->plugged);
 		free(p->ptr);
 		free(p->gpa);
 		free(p->tx_seq);
@@ -191,6 +193,67 @@ net_bind(struct net *n, const struct mem *mem)
 	}
 }
 
+/* ---- plugged memory ---- */
+
+/* Number of a pair's buffer among those of all pairs. */
+static unsigned int
+buf_number(const struct net *n, const struct net_pair *p, unsigned int b)
+{
+	return (p - n->pair) * pair_bufs(&n->cfg) + b;
+}
+
+void
+net_prepare_plug(const struct net *n, const struct mem_file *plug)
+{
+	uint64_t off;
+	uint16_t i, b;
+
+	for (i = 0; i < n->cfg.pairs; i++)
+		for (b = 0; b < net_rx_bufs(&n->cfg); b++)
+			if (layout_plug_off(n->layout, buf_number(n, &n->pair[i], b), &off) == 0)
+				memset(plug->base + off, NET_POISON, NET_POISON_HEAD);
+}
+
+void
+net_use_plug(struct net *n, const struct mem_file *plug)
+{
+	n->plug = plug;
+	if (plug == NULL)
+		return;
+	__atomic_store_n(&n->plug_rx, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&n->plug_tx, 0, __ATOMIC_RELAXED);
+}
+
+static void
+count_plugged(struct net *n, struct net_pair *p, unsigned int b, bool plugged)
+{
+	if (p->plugged[b] == plugged)
+		return;
+	p->plugged[b] = plugged;
+	__atomic_store_n(&n->in_plug, n->in_plug + (plugged ? 1 : -1), __ATOMIC_RELEASE);
+}
+
+/* A buffer that goes into a ring moves to where it is to be now. */
+static void
+place(struct net *n, struct net_pair *p, unsigned int b)
+{
+	unsigned int number;
+	uint64_t off;
+
+	if (n->plug == NULL && p->gpa[b] < n->layout->plug_gpa)
+		return;
+	number = buf_number(n, p, b);
+	if (n->plug != NULL && layout_plug_off(n->layout, number, &off) == 0) {
+		p->gpa[b] = n->layout->plug_gpa + off;
+		p->ptr[b] = n->plug->base + off;
+		count_plugged(n, p, b, true);
+	} else if (p->gpa[b] >= n->layout->plug_gpa) {
+		p->gpa[b] = layout_buf_gpa(n->layout, number);
+		p->ptr[b] = mem_ptr(n->mem, p->gpa[b]);
+		count_plugged(n, p, b, false);
+	}
+}
+
 /* ---- what the guest writes ---- */
 
 void
@@ -227,13 +290,15 @@ kick(const struct ring *r)
 static void
 rx_post(struct net *n, struct net_pair *p, uint16_t buf)
 {
-	uint64_t gpa = p->gpa[buf];
+	uint64_t gpa;
 	bool at_header = buf % (2 * RX_CHAINED) == RX_CHAINED - 1 || n->cfg.packed;
 	uint32_t first = at_header ? n->hdr_len : RX_SPLIT;
 	struct ring_seg seg[2] = {
-		{ .gpa = gpa, .len = LAYOUT_BUF_BYTES, .device_writes = true },
+		{ .len = LAYOUT_BUF_BYTES, .device_writes = true },
 	};
 
+	place(n, p, buf);
+	gpa = seg[0].gpa = p->gpa[buf];
 	if (buf % RX_CHAINED == RX_CHAINED - 1 && !n->cfg.plain) {
 		seg[0].len = first;
 		seg[1] = (struct ring_seg){ .gpa = gpa + first, .len = LAYOUT_BUF_BYTES - first,
@@ -307,6 +372,7 @@ rx_ring(struct net *n, struct net_pair *p)
 		uint8_t *data = p->ptr[buf];
 
 		rx_verify(n, data, len);
+		account_add(&n->plug_rx, p->plugged[buf]);
 		if (n->log == NULL)
 			memset(data, NET_POISON, NET_POISON_HEAD);
 		p->rx_repost[p->rx_nrepost++] = buf;
@@ -392,14 +458,19 @@ tx_one(struct net *n, struct net_pair *p)
 	struct frame_id id = { .seq = account_next(&p->account), .queue = p - n->pair };
 	uint64_t noise = mix64(~id.seq - ((uint64_t)id.queue << 40));
 	uint16_t slot = p->tx_free[--p->tx_nfree];
-	uint64_t gpa = p->gpa[net_rx_bufs(&n->cfg) + slot];
-	uint8_t *buf = p->ptr[net_rx_bufs(&n->cfg) + slot];
-	struct ring_table table = { .ptr = buf + TABLE_OFF, .gpa = gpa + TABLE_OFF };
+	unsigned int b = net_rx_bufs(&n->cfg) + slot;
 	struct ring_seg seg[RING_MAX_SEGS];
+	struct ring_table table;
 	unsigned int segs;
 	bool indirect;
+	uint64_t gpa;
+	uint8_t *buf;
 	uint16_t len;
 
+	place(n, p, b);
+	gpa = p->gpa[b];
+	buf = p->ptr[b];
+	table = (struct ring_table){ .ptr = buf + TABLE_OFF, .gpa = gpa + TABLE_OFF };
 	memset(buf, 0, n->hdr_len);
 	len = frame_build(buf + n->hdr_len, &id, &n->addr);
 	segs = tx_shape(n, noise, gpa, n->hdr_len + len, seg, &indirect);
@@ -465,6 +536,8 @@ reap_ring(struct net *n, struct net_pair *p, uint64_t now_ns)
 	while ((ret = p->tx.ops->used(&p->tx, &slot, &len)) > 0) {
 		if (!n->one_way)
 			account_taken(&p->account, p->tx_seq[slot], now_ns);
+		account_add(&n->plug_tx, p->plugged[net_rx_bufs(&n->cfg) + slot]);
+		count_plugged(n, p, net_rx_bufs(&n->cfg) + slot, false);
 		p->tx_free[p->tx_nfree++] = slot;
 		taken++;
 	}
@@ -533,8 +606,10 @@ net_reset(struct net *n, uint64_t features)
 			return ret;
 		p->rx.ops->call(&p->rx, n->cfg.interrupts);
 		p->tx.ops->call(&p->tx, false);
-		for (b = 0; b < net_tx_slots(&n->cfg); b++)
+		for (b = 0; b < net_tx_slots(&n->cfg); b++) {
 			p->tx_free[b] = b;
+			count_plugged(n, p, net_rx_bufs(&n->cfg) + b, false);
+		}
 		p->tx_nfree = b;
 		for (b = 0; b < net_rx_bufs(&n->cfg); b++)
 			rx_post(n, p, b);
@@ -588,6 +663,13 @@ net_settle(struct net *n, uint64_t stop_ns)
 	for (i = 0; i < n->cfg.pairs; i++)
 		account_stopped(&n->pair[i].account, stop_ns);
 	n->blackout = true;
+}
+
+void
+net_disturb(struct net *n, uint64_t stop_ns)
+{
+	net_settle(n, stop_ns);
+	__atomic_store_n(&n->starting, true, __ATOMIC_RELEASE);
 }
 
 int

@@ -17,6 +17,10 @@
  * The ledger is of no use then. What the device has taken is done, and net_tx_slots() is the only
  * limit. Plain packets may share the wire with those of other senders.
  *
+ * Plugged memory: while the guest has some, every second buffer is there instead. A buffer moves
+ * when the guest enters it into a ring, so a running guest fills the new memory within one turn of
+ * its rings, and leaves it likewise.
+ *
  * Threads: one at a time; guest.c hands it over. A stopped device and net_stop() come before any
  * change of memory or rings.
  */
@@ -57,6 +61,7 @@ struct net_pair {
 	uint64_t *tx_seq;	/* by slot */
 	uint64_t *gpa;		/* of each receive buffer, then of each send slot */
 	uint8_t **ptr;		/* where they are mapped */
+	bool *plugged;		/* whether the buffer is in a ring, and in plugged memory */
 	uint64_t taken;		/* frames that the device took; atomic */
 	struct account account;
 	bool tx_off;		/* nothing is to be sent: the device has disabled the queue */
@@ -77,6 +82,9 @@ struct net {
 	bool any_layout;	/* header and frame may share a descriptor */
 	bool indirect;
 	bool one_way;
+	const struct mem_file *plug;	/* memory for every second buffer, or NULL */
+	uint32_t in_plug;	/* buffers that rings have in plugged memory; atomic */
+	uint64_t plug_rx, plug_tx;	/* frames that went through what is plugged; atomic */
 	struct dirty_log *log;	/* where the guest's own writes are marked, or NULL */
 	bool starting;		/* the device is not configured yet; atomic */
 	bool blackout;		/* since net_stop(), or ever, nothing was seen of a started device */
@@ -98,7 +106,8 @@ void net_fini(struct net *n);
 void net_prepare_mem(const struct net *n, const struct mem *mem);
 /** Receive buffers in @p mem that have lost their poison, between net_stop() and net_reset(). */
 uint64_t net_changed_rx_bufs(const struct net *n, const struct mem *mem);
-/** From now on the guest lives in @p mem, which holds the same contents or is prepared and new. */
+/** From now on the guest lives in @p mem, which holds the same contents or is prepared and new. It
+ * has no plugged memory. */
 void net_bind(struct net *n, const struct mem *mem);
 
 /** Virtqueues, two a pair: 0 receives, 1 sends, 2 receives, ... */
@@ -122,6 +131,11 @@ void net_started(struct net *n);
  * get no poison: they are for the device alone to write.
  */
 void net_track(struct net *n, struct dirty_log *log);
+
+/** Prepare memory to be plugged in, as net_prepare_mem(). */
+void net_prepare_plug(const struct net *n, const struct mem_file *plug);
+/** Buffers that are entered into rings from now on are in @p plug, or with NULL no more. */
+void net_use_plug(struct net *n, const struct mem_file *plug);
 
 /** Kick all rings, once the device may listen. */
 void net_kick_all(struct net *n);
@@ -148,6 +162,11 @@ uint32_t net_outstanding(const struct net *n);
  * ledger. Returns 0 or -EIO.
  */
 int net_stop(struct net *n, uint64_t stop_ns);
+/**
+ * The device will be stopped and started behind the guest's back, from @p stop_ns until
+ * net_started(): a blackout to the ledger, while the guest goes on with its rings.
+ */
+void net_disturb(struct net *n, uint64_t stop_ns);
 /**
  * The guest, stopped with net_stop() and bound to another memory with the same contents, will go
  * on at another device: new eventfds. Frames that no device had taken will still be sent. Returns 0

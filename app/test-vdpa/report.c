@@ -51,6 +51,21 @@ table_counters(FILE *out, const struct bench_result *res)
 }
 
 static void
+table_plugs(FILE *out, const struct bench_result *res)
+{
+	if (!res->plugs || res->pinned_add.n == 0)
+		return;
+	fprintf(out, "  added        ");
+	table_bytes(out, median(&res->pinned_add));
+	fprintf(out, " pinned, %g commands (medians)\n", median(&res->commands_add));
+	if (res->pinned_remove.n == 0)
+		return;
+	fprintf(out, "  removed      ");
+	table_bytes(out, median(&res->pinned_remove));
+	fprintf(out, " pinned, %g commands (medians)\n", median(&res->commands_remove));
+}
+
+static void
 table_packets(FILE *out, const struct bench_result *res)
 {
 	const struct account_totals *p = &res->packets;
@@ -98,6 +113,7 @@ report_table(const struct report *r, FILE *out)
 		fprintf(out, "  memory       %" PRIu64 " pages differ at the destination\n",
 				res->pages_different);
 	table_counters(out, res);
+	table_plugs(out, res);
 	table_packets(out, res);
 	if (res->failed[0] != '\0')
 		fprintf(out, "  FAILED       %s\n", res->failed);
@@ -180,6 +196,17 @@ json_commands(const struct bench_result *res)
 	return o;
 }
 
+static void
+add_plugs(struct json_object *o, const struct bench_result *res)
+{
+	if (!res->plugs)
+		return;
+	json_object_object_add(o, "pinned_bytes_add", json_count(res, &res->pinned_add));
+	json_object_object_add(o, "pinned_bytes_remove", json_count(res, &res->pinned_remove));
+	json_object_object_add(o, "commands_add", json_count(res, &res->commands_add));
+	json_object_object_add(o, "commands_remove", json_count(res, &res->commands_remove));
+}
+
 static struct json_object *
 json_packets(const struct account_totals *p)
 {
@@ -212,6 +239,8 @@ add_setup(struct json_object *o, const struct report *r)
 	json_object_object_add(o, "packed", json_object_new_boolean(a->packed));
 	json_object_object_add(o, "pps",
 			a->bench->plain ? NULL : json_object_new_uint64(a->pps));
+	if (a->bench->starts)
+		json_object_object_add(o, "touched", json_object_new_boolean(!a->untouched));
 	json_object_object_add(o, "gap_ms", json_object_new_uint64(a->gap_ms));
 	json_object_object_add(o, "iterations", json_object_new_uint64(r->res->iterations));
 }
@@ -231,6 +260,7 @@ report_json(const struct report *r, FILE *out)
 	json_object_object_add(o, "blackout_us", json_dist(&res->blackout_us));
 	json_object_object_add(o, "commands", json_commands(res));
 	json_object_object_add(o, "pinned_bytes", json_count(res, &res->pinned_bytes));
+	add_plugs(o, res);
 	add_throughput(o, res);
 	if (res->migrated) {
 		json_object_object_add(o, "downtime_us", json_dist(&res->downtime_us));

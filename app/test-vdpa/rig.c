@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench.h"
 #include "clock.h"
 #include "counters.h"
+#include "hotplug.h"
 #include "rig.h"
 
-#define TRAFFIC_TIMEOUT_NS (10 * CLOCK_S)	/* a driver that is not back by then won't come */
 #define SETTLE_NS (50 * CLOCK_MS)		/* traffic between two resets, at least */
 #define POLL_NS (200 * CLOCK_US)
 #define SLEEP_SLICE_NS (100 * CLOCK_MS)		/* how late a signal is seen */
@@ -62,7 +63,7 @@ rig_sleep(struct rig *r, uint64_t ns)
 int
 rig_wait_first(struct rig *r)
 {
-	uint64_t end = clock_ns() + TRAFFIC_TIMEOUT_NS;
+	uint64_t end = clock_ns() + RIG_TRAFFIC_NS;
 
 	while (guest_first_rx(&r->guest) == 0) {
 		int ret = rig_trouble(r);
@@ -71,7 +72,51 @@ rig_wait_first(struct rig *r)
 			return ret;
 		if (clock_ns() > end)
 			return rig_fail(r, -ETIMEDOUT, "no traffic %llu s after DRIVER_OK",
-					TRAFFIC_TIMEOUT_NS / CLOCK_S);
+					RIG_TRAFFIC_NS / CLOCK_S);
+		clock_sleep_ns(POLL_NS);
+	}
+	return 0;
+}
+
+int
+rig_wait_next(struct rig *r, uint64_t ns)
+{
+	uint64_t now = clock_ns(), end = now + ns;
+
+	while (guest_last_rx(&r->guest) < now) {
+		int ret = rig_trouble(r);
+
+		if (ret != 0)
+			return ret;
+		if (clock_ns() > end)
+			return rig_fail(r, -ETIMEDOUT, "no traffic for %llu s",
+					(unsigned long long)(ns / CLOCK_S));
+		clock_sleep_ns(POLL_NS);
+	}
+	return 0;
+}
+
+/* A receive ring gets at least one flow out of all that the guest sends, or none. */
+static uint64_t
+turn_ns(const struct rig *r)
+{
+	const struct net_cfg *cfg = &r->guest.net.cfg;
+
+	return 2ull * net_rx_bufs(cfg) * cfg->pairs * FRAME_FLOWS * CLOCK_S / r->args->pps;
+}
+
+int
+rig_wait_turn(struct rig *r, bool (*done)(const struct net *net), const char *what)
+{
+	uint64_t end = clock_ns() + RIG_TRAFFIC_NS + turn_ns(r);
+
+	while (!done(&r->guest.net)) {
+		int ret = rig_trouble(r);
+
+		if (ret != 0)
+			return ret;
+		if (clock_ns() > end)
+			return rig_fail(r, -ETIMEDOUT, "%s", what);
 		clock_sleep_ns(POLL_NS);
 	}
 	return 0;
@@ -82,7 +127,7 @@ rig_settle(struct rig *r)
 {
 	/* At a low pace, it takes a pair several rounds to get its turn. */
 	uint64_t rounds = 4 * CLOCK_S * r->args->pairs / r->args->pps;
-	uint64_t start = clock_ns(), end = start + TRAFFIC_TIMEOUT_NS + rounds;
+	uint64_t start = clock_ns(), end = start + RIG_TRAFFIC_NS + rounds;
 	int silent;
 
 	while ((silent = net_silent_pair(&r->guest.net)) >= 0 || clock_ns() < start + SETTLE_NS) {
@@ -203,6 +248,21 @@ rig_reset(struct rig *r)
 	return from_session(r, session_reset(&r->session));
 }
 
+void
+rig_disconnect(struct rig *r)
+{
+	counters_mark("cleanup");
+	session_close(&r->session);
+}
+
+int
+rig_reconnect(struct rig *r)
+{
+	int ret = session_open(&r->session, r->args, r->path);
+
+	return from_session(r, ret);
+}
+
 int
 rig_finish(struct rig *r, struct rig_stop *stop)
 {
@@ -235,6 +295,7 @@ static int
 plan(struct rig *r, const struct net_cfg *nc)
 {
 	const struct args *a = r->args;
+	bool plugs = a->bench != NULL && a->bench->plugs;
 	struct layout_cfg lc = { .bytes = a->mem_bytes, .page = LAYOUT_PAGE,
 		.regions = a->regions };
 	uint64_t huge = a->backing == MEM_HUGETLBFS ? mem_hugepage_bytes() : 0;
@@ -244,11 +305,21 @@ plan(struct rig *r, const struct net_cfg *nc)
 	if (lc.bytes % lc.page != 0)
 		return rig_fail(r, -EINVAL, "--mem: must be a multiple of the hugepage, %llu MiB",
 				(unsigned long long)(lc.page >> 20));
+	if (plugs) {
+		lc.plug_bytes = lc.bytes / HOTPLUG_SHARE;
+		/* A table that is full has no room for what is added. */
+		if (lc.regions == LAYOUT_MAX_SLICES)
+			lc.regions--;
+	}
+	if (huge > 0 && lc.plug_bytes % huge != 0)
+		return rig_fail(r, -EINVAL, "--mem: an eighth of it, which %s adds, must be a "
+				"multiple of the hugepage, %llu MiB", a->bench->name,
+				(unsigned long long)(huge >> 20));
 	net_layout(nc, &lc);
 	if (layout_init(&r->layout, &lc) != 0 ||
-			(layout_slice(&r->layout, a->regions, lc.page, 0, &r->slices) != 0 &&
+			(layout_slice(&r->layout, lc.regions, lc.page, 0, &r->slices) != 0 &&
 			 (a->backing == MEM_HUGETLBFS ||
-			  layout_slice(&r->layout, a->regions, SMALL_PAGE, 0, &r->slices) != 0)))
+			  layout_slice(&r->layout, lc.regions, SMALL_PAGE, 0, &r->slices) != 0)))
 		return rig_fail(r, -EINVAL, "--mem: %llu MiB are too few for %u region%s, "
 				"%u queue pair%s of %u", (unsigned long long)(lc.bytes >> 20),
 				a->regions, a->regions == 1 ? "" : "s",
@@ -260,7 +331,7 @@ static int
 make_guest(struct rig *r, const struct net_cfg *nc, const cpu_set_t *cpus)
 {
 	char err[128];
-	int ret = mem_create(&r->mem, &r->layout, r->args->backing, err, sizeof(err));
+	int ret = mem_create(&r->mem, &r->layout, r->args->backing, true, err, sizeof(err));
 
 	if (ret != 0)
 		return rig_fail(r, ret, "%s", err);

@@ -21,6 +21,7 @@
 #include "mem.h"
 #include "session.h"
 
+#define RIG_TRAFFIC_NS 10000000000ull	/* a driver that is not back by then won't come */
 #define RIG_DRAIN_NS 3000000000ull	/* for the last packets of a run */
 
 struct rig {
@@ -79,6 +80,10 @@ int rig_collect(struct rig *r, const struct rig_stop *stop);
 int rig_reset(struct rig *r);
 /** Let the last packets arrive, and stop for good: a reset without a start. */
 int rig_finish(struct rig *r, struct rig_stop *stop);
+/** The guest, stopped and reset, loses its connection. */
+void rig_disconnect(struct rig *r);
+/** It gets a new one, which goes on with rig_ready(). */
+int rig_reconnect(struct rig *r);
 /** The run is over, whatever its state: hold the guest and settle the ledger. */
 void rig_abandon(struct rig *r);
 
@@ -88,6 +93,11 @@ int rig_trouble(struct rig *r);
 int rig_sleep(struct rig *r, uint64_t ns);
 /** Until the first packet since rig_go() is seen. */
 int rig_wait_first(struct rig *r);
+/** Until a packet is seen from now on, for @p ns at most. */
+int rig_wait_next(struct rig *r, uint64_t ns);
+/** Until @p done says so of the guest, within the time that all buffers take to be used twice.
+ * @p what says what has not happened by then. */
+int rig_wait_turn(struct rig *r, bool (*done)(const struct net *net), const char *what);
 /** Until traffic has been steady for a while, on all queue pairs. */
 int rig_settle(struct rig *r);
 

@@ -238,6 +238,7 @@ session_setup(struct session *s, const struct net *net, const struct vu_mem_tabl
 
 	if (ret != 0)
 		return ret;
+	s->table_ns = clock_ns();
 	ret = fe_set_mem_table(&s->fe, table);
 	for (vq = 0; ret == 0 && vq < rings(s); vq++)
 		ret = setup_ring(s, net_ring(net, vq),
@@ -262,7 +263,8 @@ session_go(struct session *s, uint64_t *ns)
 		ret = enable(s, 0, early_rings(s), true);
 	if (ret == 0)
 		ret = fe_get_u64(&s->fe, VU_GET_FEATURES, &features);
-	*ns = clock_ns() - start;
+	s->up_ns = clock_ns();
+	*ns = s->up_ns - start;
 	return from_fe(s, ret);
 }
 
@@ -274,6 +276,18 @@ session_late(struct session *s)
 
 	if (ret == 0 && early_rings(s) < rings(s))
 		ret = fe_get_u64(&s->fe, VU_GET_FEATURES, &features);
+	return from_fe(s, ret);
+}
+
+int
+session_remem(struct session *s, const struct vu_mem_table *table, uint64_t *ns)
+{
+	uint64_t start = clock_ns(), features;
+	int ret = fe_set_mem_table(&s->fe, table);
+
+	if (ret == 0)
+		ret = fe_get_u64(&s->fe, VU_GET_FEATURES, &features);
+	*ns = clock_ns() - start;
 	return from_fe(s, ret);
 }
 

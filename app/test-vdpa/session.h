@@ -9,6 +9,7 @@
  *                   and read STATUS, which waits until the back-end is through with it all
  *   session_go      SET_STATUS DRIVER_OK, then GET_FEATURES as a barrier
  *   session_late    enable the rings that were left out
+ *   session_remem   SET_MEM_TABLE while the device runs, then GET_FEATURES as a barrier
  *   session_stop    GET_VRING_BASE for each ring
  *   session_reset   SET_STATUS 0
  *
@@ -35,6 +36,8 @@ struct session {
 	uint64_t offered;	/* virtio features */
 	uint64_t features;	/* negotiated */
 	uint8_t status;
+	uint64_t table_ns;	/* when session_setup() sent the memory table, */
+	uint64_t up_ns;		/* and when the barrier of session_go() was answered */
 	char err[256];
 };
 
@@ -51,6 +54,9 @@ int session_setup(struct session *s, const struct net *net, const struct vu_mem_
 /** @p ns gets the time from DRIVER_OK to the answer of the barrier. */
 int session_go(struct session *s, uint64_t *ns);
 int session_late(struct session *s);
+/** Another table for the running device. @p ns gets the time from the message to the answer of the
+ * barrier: the back-end stops the device, changes its memory, and starts it. */
+int session_remem(struct session *s, const struct vu_mem_table *table, uint64_t *ns);
 /** Whether the device can log what it writes. */
 bool session_can_log(const struct session *s);
 /** From now on the running device marks pages that it writes in @p log. */

@@ -33,19 +33,34 @@ withdrawn_fill(const struct net *net, struct mem *mem)
 				net->layout->cfg.ring_bytes);
 	changed += net_changed_rx_bufs(net, mem);
 	for (i = 0; i < LAYOUT_MAX_FILES; i++)
-		if (mem->file[i].base != NULL)
-			memset(mem->file[i].base, NET_POISON, mem->file[i].bytes);
+		withdrawn_fill_file(&mem->file[i]);
+	return changed;
+}
+
+void
+withdrawn_fill_file(struct mem_file *f)
+{
+	if (f->base != NULL)
+		memset(f->base, NET_POISON, f->bytes);
+}
+
+uint64_t
+withdrawn_check_file(const struct mem_file *f)
+{
+	uint64_t changed = 0, at;
+
+	for (at = 0; at < f->bytes; at += CHECK_BYTES)
+		changed += !is_poison(f->base + at, CHECK_BYTES);
 	return changed;
 }
 
 uint64_t
 withdrawn_check(const struct mem *mem)
 {
-	uint64_t changed = 0, at;
+	uint64_t changed = 0;
 	unsigned int i;
 
 	for (i = 0; i < LAYOUT_MAX_FILES; i++)
-		for (at = 0; at < mem->file[i].bytes; at += CHECK_BYTES)
-			changed += !is_poison(mem->file[i].base + at, CHECK_BYTES);
+		changed += withdrawn_check_file(&mem->file[i]);
 	return changed;
 }

@@ -22,4 +22,8 @@ uint64_t withdrawn_fill(const struct net *net, struct mem *mem);
 /** Judge the time since withdrawn_fill(). Returns how many pages have changed. */
 uint64_t withdrawn_check(const struct mem *mem);
 
+/** The same two for one file, all of which was given up before the device was stopped. */
+void withdrawn_fill_file(struct mem_file *f);
+uint64_t withdrawn_check_file(const struct mem_file *f);
+
 #endif /* TEST_VDPA_WITHDRAWN_H */

@@ -84,6 +84,7 @@ class TestVdpa(UsageCase):
                 (['--bench', 'reset', '--seconds', 'x'], '--seconds'),
                 (['--bench', 'reset', '--pps', 'x'], '--pps'),
                 (['--bench', 'reset', '--interactive'], '--interactive'),
+                (['--bench', 'reset', '--untouched'], '--untouched'),
                 (['--interactive', '--json', 'x.json'], '--json'),
                 (['--bench', 'reset', 'word'], 'word')):
             with self.subTest(options=options):

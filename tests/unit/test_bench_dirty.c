@@ -29,8 +29,8 @@ setup(void **state)
 
 	(void)state;
 	if (layout_init(&layout, &cfg) != 0 ||
-			mem_create(&from, &layout, MEM_MEMFD, err, sizeof(err)) != 0 ||
-			mem_create(&to, &layout, MEM_MEMFD, err, sizeof(err)) != 0)
+			mem_create(&from, &layout, MEM_MEMFD, true, err, sizeof(err)) != 0 ||
+			mem_create(&to, &layout, MEM_MEMFD, true, err, sizeof(err)) != 0)
 		return -1;
 	return dirty_open(&a, &layout) != 0 || dirty_open(&b, &layout) != 0;
 }

@@ -242,6 +242,46 @@ test_buffers_use_all_of_the_memory(void **state)
 }
 
 static void
+check_plug(const struct layout *l, uint64_t bytes, unsigned int least)
+{
+	unsigned int b, placed = 0;
+	uint64_t off, next = 0;
+
+	assert_int_equal(l->plug_gpa % GIB, 0);
+	assert_true(l->plug_gpa >= l->span[l->nspans - 1].gpa + l->span[l->nspans - 1].bytes);
+	for (b = 0; b < l->cfg.bufs; b++) {
+		if (layout_plug_off(l, b, &off) != 0)
+			continue;
+		assert_int_equal(b % 2, 1);
+		assert_true(off >= next && off + LAYOUT_BUF_BYTES <= bytes);
+		next = off + LAYOUT_BUF_BYTES;
+		placed++;
+	}
+	assert_true(placed >= least);
+}
+
+/* Every second buffer has a place there; where there is little memory, fewer have. */
+static void
+test_plugged_memory_is_apart_and_used(void **state)
+{
+	static const uint64_t sizes[] = { 0, 256 << 10, 8 * MIB, 256 * MIB };
+	unsigned int regions, i;
+	struct layout l;
+
+	(void)state;
+	for (regions = 1; regions <= LAYOUT_MAX_SLICES - 1; regions++) {
+		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			struct layout_cfg cfg = config(64 * MIB, regions);
+
+			cfg.plug_bytes = sizes[i];
+			assert_int_equal(layout_init(&l, &cfg), 0);
+			check_plug(&l, sizes[i], sizes[i] >= 8 * MIB ? cfg.bufs / 2 :
+					sizes[i] / (2 * LAYOUT_BUF_BYTES));
+		}
+	}
+}
+
+static void
 test_too_small(void **state)
 {
 	struct layout_cfg cfg = config(2 * MIB, 1);
@@ -271,6 +311,7 @@ main(void)
 		cmocka_unit_test(test_rings_are_never_cut),
 		cmocka_unit_test(test_rings_and_buffers_are_apart),
 		cmocka_unit_test(test_buffers_use_all_of_the_memory),
+		cmocka_unit_test(test_plugged_memory_is_apart_and_used),
 		cmocka_unit_test(test_too_small),
 	};
 
