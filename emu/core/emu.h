@@ -34,6 +34,8 @@ struct emu_host_ops {
 	int (*pin)(void *host, uint64_t addr, uint64_t len, unsigned int flags, uint64_t *bus);
 	/* Unpin a whole range by the bus address that pin() gave. Waits for accesses under way. */
 	void (*unpin)(void *host, uint64_t bus);
+	/* The device's thread is about to work: accesses follow. May be NULL. */
+	void (*begin)(void *host);
 	/* DMA. Accesses of 2, 4 or 8 naturally aligned bytes are single copies; all accesses of a thread
 	 * appear to the host in program order (a read acquires, a write releases).
 	 * Returns 0, or -EFAULT when a byte of the range is not pinned, not writable, or its page is gone. */

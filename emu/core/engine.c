@@ -172,6 +172,8 @@ turn(struct emu_engine *eng)
 	struct emu_virtq *vq;
 	unsigned int n;
 
+	if (dev->host_ops->begin != NULL)
+		dev->host_ops->begin(dev->host);
 	emu_cq_poll_arms(dev);
 	eng->busy = atomic_exchange(&eng->recall, false);
 	eng->busy |= take_doorbells(eng);

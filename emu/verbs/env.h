@@ -15,10 +15,15 @@
 /* --report, --trace: absolute paths. */
 #define EMU_ENV_REPORT "MLX5_EMU_REPORT"
 #define EMU_ENV_TRACE "MLX5_EMU_TRACE"
+/* --check. */
+#define EMU_ENV_CHECK "MLX5_EMU_CHECK"
 /* The folder that stands in for sysfs; unset: the library makes one. */
 #define EMU_ENV_SYSFS "MLX5_EMU_SYSFS"
 
 #define EMU_ENV_SEPARATOR ";"
+
+/* The values of --check. */
+#define EMU_CHECK_ORPHANS "orphans"
 
 enum { EMU_DEVICES_MAX = 64 };
 

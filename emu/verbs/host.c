@@ -8,20 +8,24 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "guard.h"
 #include "host.h"
+#include "orphans.h"
 #include "pages.h"
 #include "vma.h"
 
 enum {
 	UNIT_SHIFT = 30,
 	UNITS = 1 << 16,           /* pins at a time; a process has no more mappings */
-	PAGE = 4096,
+	PAGE_SHIFT = 12,
+	PAGE = 1 << PAGE_SHIFT,
 };
 
 #define UNIT_BYTES (UINT64_C(1) << UNIT_SHIFT)
@@ -43,6 +47,8 @@ struct pin {
 	struct emu_alias alias;
 	struct emu_pages_hold *holds;
 	size_t nholds;
+	uint64_t *frames;          /* of each page, 0: not pinned but locked; NULL: not checked */
+	atomic_flag said;          /* that a page has left */
 	size_t nsegments;
 	struct segment segments[];
 };
@@ -57,6 +63,7 @@ struct emu_host {
 	uint64_t next;             /* unit to give out next */
 	struct emu_pages *pages;
 	struct entry *entries;
+	int pagemap;               /* -1: pages are not checked */
 };
 
 int
@@ -79,6 +86,7 @@ emu_host_create(struct emu_host **host)
 	pthread_mutex_init(&h->lock, NULL);
 	/* Bus address 0 is nobody's. */
 	h->next = UNITS;
+	h->pagemap = -1;
 	emu_guard_install();
 	*host = h;
 	return 0;
@@ -88,6 +96,17 @@ err_pages:
 err:
 	free(h);
 	return rc;
+}
+
+int
+emu_host_check_orphans(struct emu_host *h)
+{
+	int fd = emu_orphans_open();
+
+	if (fd < 0)
+		return fd;
+	h->pagemap = fd;
+	return 0;
 }
 
 /* ---- pin ---- */
@@ -201,6 +220,45 @@ hold_pages(struct emu_host *h, struct pin *pin, const struct emu_vma *vmas, size
 	return 0;
 }
 
+/* Note which pages are pinned, where the program has them mapped. Locked pages may be moved by the
+ * kernel: theirs are not noted. */
+static int
+note_frames(struct emu_host *h, struct pin *pin, uint64_t first)
+{
+	const struct emu_pages_hold *hold;
+	size_t i;
+	int rc = 0;
+
+	if (h->pagemap < 0)
+		return 0;
+	pin->frames = calloc(pin->len >> PAGE_SHIFT, sizeof(*pin->frames));
+	if (pin->frames == NULL)
+		return -ENOMEM;
+	for (i = 0; i < pin->nholds && rc == 0; i++) {
+		hold = &pin->holds[i];
+		if (hold->ring != EMU_PAGES_LOCKED)
+			rc = emu_orphans_note(h->pagemap, hold->addr, hold->len >> PAGE_SHIFT,
+				pin->frames + (((uintptr_t)hold->addr - first) >> PAGE_SHIFT));
+	}
+	return rc;
+}
+
+/* Fill the alias's page tables while the pages are all there: what is missing in them later has
+ * left. */
+static int
+populate(const struct pin *pin)
+{
+	const struct segment *s;
+	size_t i;
+
+	for (i = 0; pin->frames != NULL && i < pin->nsegments; i++) {
+		s = &pin->segments[i];
+		if (madvise(s->host, s->to - s->from, MADV_POPULATE_READ) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static void
 set_segments(struct pin *pin, const struct emu_vma *vmas, size_t n)
 {
@@ -247,6 +305,11 @@ pin_create(struct emu_host *h, uint64_t from, uint64_t to, bool write, struct pi
 	if (rc != 0)
 		goto err_alias;
 	set_segments(pin, vmas, n);
+	rc = note_frames(h, pin, from);
+	if (rc == 0)
+		rc = populate(pin);
+	if (rc != 0)
+		goto err_hold;
 	rc = take_units(h, pin);
 	if (rc != 0)
 		goto err_hold;
@@ -255,6 +318,7 @@ pin_create(struct emu_host *h, uint64_t from, uint64_t to, bool write, struct pi
 	goto out_vmas;
 
 err_hold:
+	free(pin->frames);
 	drop_pages(h, pin);
 err_alias:
 	emu_vma_unalias(&pin->alias);
@@ -271,6 +335,7 @@ pin_destroy(struct emu_host *h, struct pin *pin)
 	drop_pages(h, pin);
 	emu_vma_unalias(&pin->alias);
 	give_units(h, pin);
+	free(pin->frames);
 	free(pin);
 }
 
@@ -340,6 +405,8 @@ emu_host_destroy(struct emu_host *h)
 		if (pin != NULL)
 			host_unpin(h, pin->given);
 	}
+	if (h->pagemap >= 0)
+		close(h->pagemap);
 	munmap(h->entries, UNITS * sizeof(*h->entries));
 	emu_pages_destroy(h->pages);
 	pthread_mutex_destroy(&h->lock);
@@ -348,13 +415,31 @@ emu_host_destroy(struct emu_host *h)
 
 /* ---- DMA ---- */
 
+/* Are the pages at @p off of a pin still those that were pinned? */
+static bool
+pages_stayed(const struct emu_host *h, struct pin *pin, const void *host, uint64_t off,
+		uint32_t len)
+{
+	uint64_t first = off >> PAGE_SHIFT, last = (off + len - 1) >> PAGE_SHIFT;
+
+	if (pin->frames == NULL || emu_orphans_same(h->pagemap, host, last - first + 1,
+			pin->frames + first))
+		return true;
+	if (!atomic_flag_test_and_set(&pin->said))
+		fprintf(stderr, "mlx5-emu: DMA to a page that has left its file, 0x%llx bytes into "
+			"0x%llx that were pinned: refused (--check orphans)\n",
+			(unsigned long long)off, (unsigned long long)pin->len);
+	return false;
+}
+
 /* Copy within one unit; the entry is held. */
 static int
-copy_unit(struct emu_guard *g, struct entry *e, uint64_t bus, void *buf, uint32_t len, bool write)
+copy_unit(const struct emu_host *h, struct emu_guard *g, struct entry *e, uint64_t bus, void *buf,
+		uint32_t len, bool write)
 {
 	uint64_t unit = bus >> UNIT_SHIFT, off;
 	const struct segment *s;
-	const struct pin *pin;
+	struct pin *pin;
 
 	if (unit == 0 || atomic_load_explicit(&e->unit, memory_order_acquire) != unit)
 		return -EFAULT;
@@ -369,6 +454,8 @@ copy_unit(struct emu_guard *g, struct entry *e, uint64_t bus, void *buf, uint32_
 		if (off >= s->to)
 			continue;
 		n = len < s->to - off ? len : (uint32_t)(s->to - off);
+		if (!pages_stayed(h, pin, s->host + (off - s->from), off, n))
+			return -EFAULT;
 		rc = emu_guard_copy(g, s->host + (off - s->from), buf, n, write);
 		if (rc != 0)
 			return rc;
@@ -393,7 +480,7 @@ host_copy(struct emu_host *h, uint64_t bus, void *buf, uint32_t len, bool write)
 		uint32_t n = len < room ? len : (uint32_t)room;
 
 		emu_guard_enter(g, e);
-		rc = copy_unit(g, e, bus, buf, n, write);
+		rc = copy_unit(h, g, e, bus, buf, n, write);
 		emu_guard_leave(g);
 		buf = (uint8_t *)buf + n;
 		bus += n;
@@ -414,9 +501,18 @@ host_write(void *host, uint64_t bus, const void *src, uint32_t len)
 	return host_copy(host, bus, (void *)(uintptr_t)src, len, true);
 }
 
+/* The program may have put handlers of its own in the place of the guard's since the last pin. */
+static void
+host_begin(void *host)
+{
+	(void)host;
+	emu_guard_install();
+}
+
 const struct emu_host_ops emu_host_ops = {
 	.pin = host_pin,
 	.unpin = host_unpin,
+	.begin = host_begin,
 	.read = host_read,
 	.write = host_write,
 };

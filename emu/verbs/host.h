@@ -12,6 +12,9 @@
  * that is gone at the time of the access (its file was truncated, private memory was unmapped)
  * is -EFAULT, never a crash: SIGBUS and SIGSEGV are caught around each copy, and passed to the
  * program's own handlers otherwise.
+ *
+ * The alias follows the file, where a card keeps the page. In checking mode that is not left to
+ * chance: an access to a page that is not the pinned one any more is -EFAULT, and said once a pin.
  */
 #ifndef EMU_HOST_H
 #define EMU_HOST_H
@@ -22,6 +25,11 @@ struct emu_host;
 
 /** Returns 0 or -ENOMEM. */
 int emu_host_create(struct emu_host **host);
+
+/** Check every access from here on; before the first pin.
+ * Returns 0, -EPERM where page frame numbers are not shown (orphans.h), or another negative
+ * errno. */
+int emu_host_check_orphans(struct emu_host *host);
 
 /** Unpins what is left. No other call may be under way. @p host may be NULL. */
 void emu_host_destroy(struct emu_host *host);

@@ -187,6 +187,25 @@ set_latency(void)
 }
 
 static int
+make_host(void)
+{
+	const char *check = getenv(EMU_ENV_CHECK);
+	int rc = emu_host_create(&process.host);
+
+	if (rc != 0 || check == NULL)
+		return rc;
+	if (strcmp(check, EMU_CHECK_ORPHANS) != 0) {
+		complain(EMU_ENV_CHECK, "allowed is " EMU_CHECK_ORPHANS);
+		return -EINVAL;
+	}
+	rc = emu_host_check_orphans(process.host);
+	if (rc != 0)
+		complain("--check " EMU_CHECK_ORPHANS, rc == -EPERM ? "page frame numbers are not "
+			"shown: that takes CAP_SYS_ADMIN" : strerror(-rc));
+	return rc;
+}
+
+static int
 make_devices(void)
 {
 	const char *trace = getenv(EMU_ENV_TRACE);
@@ -207,7 +226,7 @@ make_devices(void)
 	rc = make_sysfs();
 	if (rc != 0)
 		return rc;
-	rc = emu_host_create(&process.host);
+	rc = make_host();
 	if (rc != 0)
 		goto err;
 	rc = for_each_part(EMU_ENV_DEVICES, add_device_by_spec, NULL);

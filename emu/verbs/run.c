@@ -34,7 +34,7 @@ struct options {
 	struct emu_dev_config devs[EMU_DEVICES_MAX];
 	unsigned int ndevs;
 	char *devices, *fails;     /* as given, joined */
-	const char *latency;       /* NULL: not given */
+	const char *latency, *check; /* NULL: not given */
 	char report[PATH_MAX], trace[PATH_MAX];
 };
 
@@ -55,6 +55,7 @@ static const char usage[] =
 	"      mac=MAC       (derived from bdf)\n"
 	"  --latency PROFILE              time charged a command: none, cx6dx (none)\n"
 	"  --fail OPCODE:N[:STATUS]       the N-th command of that PRM name (or any) fails\n"
+	"  --check orphans                DMA to a page that has left its file is a fault\n"
 	"  --report FILE                  write a JSON report at exit\n"
 	"  --trace FILE                   write each command, decoded and as a hex dump\n"
 	"  --help, --version\n";
@@ -169,7 +170,18 @@ set_latency(struct options *o, const char *profile)
 	o->latency = profile;
 }
 
-enum { OPT_DEVICE = 1, OPT_LATENCY, OPT_FAIL, OPT_REPORT, OPT_TRACE, OPT_HELP, OPT_VERSION };
+static void
+set_check(struct options *o, const char *what)
+{
+	if (strcmp(what, EMU_CHECK_ORPHANS) != 0)
+		die(EXIT_USAGE, "--check %s: allowed is " EMU_CHECK_ORPHANS, what);
+	o->check = what;
+}
+
+enum {
+	OPT_DEVICE = 1, OPT_LATENCY, OPT_FAIL, OPT_CHECK, OPT_REPORT, OPT_TRACE, OPT_HELP,
+	OPT_VERSION
+};
 
 /* Returns the index of COMMAND. */
 static int
@@ -179,6 +191,7 @@ parse(struct options *o, int argc, char **argv)
 		{ "device", required_argument, NULL, OPT_DEVICE },
 		{ "latency", required_argument, NULL, OPT_LATENCY },
 		{ "fail", required_argument, NULL, OPT_FAIL },
+		{ "check", required_argument, NULL, OPT_CHECK },
 		{ "report", required_argument, NULL, OPT_REPORT },
 		{ "trace", required_argument, NULL, OPT_TRACE },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -200,6 +213,9 @@ parse(struct options *o, int argc, char **argv)
 			break;
 		case OPT_FAIL:
 			add_fail(o, optarg);
+			break;
+		case OPT_CHECK:
+			set_check(o, optarg);
 			break;
 		case OPT_REPORT:
 			set_file("--report", optarg, o->report);
@@ -328,6 +344,7 @@ main(int argc, char **argv)
 	set_env(EMU_ENV_DEVICES, o.devices);
 	set_env(EMU_ENV_FAIL, o.fails);
 	set_env(EMU_ENV_LATENCY, o.latency);
+	set_env(EMU_ENV_CHECK, o.check);
 	set_env(EMU_ENV_REPORT, o.report[0] != '\0' ? o.report : NULL);
 	set_env(EMU_ENV_TRACE, o.trace[0] != '\0' ? o.trace : NULL);
 	make_sysfs(&o);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What mlx5-emu-run's own options do to whole programs: models of cards."""
+"""What mlx5-emu-run's own options do to whole programs: models of cards, checking modes."""
 import harness
 
 
@@ -24,6 +24,25 @@ class Models(harness.Case):
         self.assertIsNone(data['failed'], data)
         self.assertGreater(result.count('CREATE_VIRTIO_NET_Q', 'CREATE_GENERAL_OBJECT'), 4, result)
         self.assert_clean(result)
+
+
+class Check(harness.Case):
+    def test_orphans(self):
+        """Nothing leaves its file under our driver, whatever the memory is made of."""
+        for backing in ('memfd', 'hugetlbfs'):
+            with self.subTest(backing=backing):
+                out = self.dir / 'bench.json'
+                command = [harness.TEST_VDPA, *harness.eal(), harness.vdev(), '--', '--bench',
+                           'replace', '--iterations', '2', '--mem', '64M', '--pps', '2000',
+                           '--backing', backing, '--json', out]
+                line = self.emu(command)
+                line[1:1] = ['--check', 'orphans']
+                result = self.collect(self.run_program(line))
+                self.assert_status(result, 0)
+                data = harness.json.loads(out.read_text())
+                self.assertIsNone(data['failed'], data)
+                self.assertNotIn('left its file', result.stderr)
+                self.assert_clean(result)
 
 
 if __name__ == '__main__':

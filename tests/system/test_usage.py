@@ -37,6 +37,7 @@ class EmuRun(UsageCase):
                 (['--device', 'bdf=0000:e1:00.2', '--device', 'bdf=0000:e1:00.2'],
                  '0000:e1:00.2'),
                 (['--latency', 'warp'], 'warp'),
+                (['--check', 'nothing'], 'orphans'),
                 (['--fail', 'NO_SUCH_COMMAND:1'], 'NO_SUCH_COMMAND'),
                 (['--fail', 'CREATE_MKEY'], 'CREATE_MKEY'),
                 (['--fail', 'CREATE_MKEY:0'], 'CREATE_MKEY:0'),
@@ -47,7 +48,7 @@ class EmuRun(UsageCase):
                 self.bad([harness.EMU_RUN, *options, '--', 'true'], word)
 
     def test_missing_value(self):
-        for option in ('--device', '--latency', '--fail', '--report', '--trace'):
+        for option in ('--device', '--latency', '--fail', '--check', '--report', '--trace'):
             with self.subTest(option=option):
                 self.bad([harness.EMU_RUN, option], option)
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -307,6 +308,161 @@ test_hugetlbfs(void **state)
 	close(fd);
 }
 
+/* ---- checking mode: pages that have left their file ---- */
+
+/* False where page frame numbers are not shown. */
+static bool
+check_orphans(void)
+{
+	int rc = emu_host_check_orphans(host);
+
+	assert_true(rc == 0 || (rc == -EPERM && geteuid() != 0));
+	return rc == 0;
+}
+
+static void
+punch(int fd, size_t off, size_t len)
+{
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+		(off_t)len), 0);
+}
+
+static void
+refused(uint64_t bus)
+{
+	uint64_t val = 1;
+
+	assert_int_equal(ops->read(host, bus, &val, sizeof(val)), -EFAULT);
+	assert_int_equal(ops->write(host, bus, &val, sizeof(val)), -EFAULT);
+}
+
+/* Pages of a file behind the middle one of three: @p page bytes each. */
+static void
+hole_is_a_fault(int fd, size_t page)
+{
+	uint8_t *p = map(fd, 3 * page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = pin(p, 3 * page, EMU_PIN_WRITE), again;
+	uint8_t buf[64] = { 1 };
+	struct stat st;
+
+	put(bus + page, 9);
+	assert_int_equal(get(bus + 3 * page - 8), 0);
+	punch(fd, page, page);
+	refused(bus + page);
+	refused(bus + 2 * page - 8);
+	/* Refusing takes no page from the file system. */
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, 2 * page);
+	/* An access that touches it with one byte is refused whole. */
+	assert_int_equal(ops->write(host, bus + page - sizeof(buf) + 1, buf, sizeof(buf)), -EFAULT);
+	assert_int_equal(word(p + page - sizeof(buf) + 1), 0);
+	/* What is left goes on. */
+	put(bus, 3);
+	put(bus + 2 * page, 4);
+	assert_int_equal(word(p), 3);
+	assert_int_equal(word(p + 2 * page), 4);
+	/* Another page in its place is not the one that was pinned. */
+	memset(p + page, 7, 8);
+	refused(bus + page);
+	/* A pin of what is there now reaches it. */
+	again = pin(p, 3 * page, EMU_PIN_WRITE);
+	put(again + page, 11);
+	assert_int_equal(word(p + page), 11);
+	refused(bus + page);
+	ops->unpin(host, again);
+	ops->unpin(host, bus);
+	munmap(p, 3 * page);
+}
+
+static void
+test_a_hole_is_a_fault_in_checking_mode(void **state)
+{
+	int fd = memfd(3 * PAGE);
+
+	(void)state;
+	if (!check_orphans())
+		skip();
+	hole_is_a_fault(fd, PAGE);
+	close(fd);
+}
+
+static void
+test_a_hole_in_hugetlbfs_is_a_fault_in_checking_mode(void **state)
+{
+	int fd = memfd_create("test_emu_host", MFD_CLOEXEC | MFD_HUGETLB);
+	void *p;
+
+	(void)state;
+	/* The page in the hole's place is a fourth: the pin keeps the one that left. */
+	if (fd < 0 || ftruncate(fd, 4 * HUGE) != 0 || !check_orphans())
+		skip();
+	p = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		skip();
+	}
+	munmap(p, 4 * HUGE);
+	hole_is_a_fault(fd, HUGE);
+	close(fd);
+}
+
+static void
+test_pages_of_all_kinds_pass_in_checking_mode(void **state)
+{
+	int fd = memfd(8 * PAGE);
+	uint8_t *q, *p, pattern[6 * PAGE], back[sizeof(pattern)] = {0};
+	uint64_t bus;
+
+	(void)state;
+	if (!check_orphans())
+		skip();
+	/* Shared, then private memory, from within a page on; neither was touched. */
+	p = map(-1, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	map_at(p, fd, 4 * PAGE);
+	bus = pin(p + PAGE + 100, sizeof(pattern), EMU_PIN_WRITE);
+	memset(pattern, 0x5a, sizeof(pattern));
+	assert_int_equal(ops->write(host, bus, pattern, sizeof(pattern)), 0);
+	assert_int_equal(ops->read(host, bus, back, sizeof(back)), 0);
+	assert_memory_equal(back, pattern, sizeof(back));
+	/* Mapping something else there takes no page from the file. */
+	q = map(fd, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	map_at(p, fd, PAGE);
+	put(bus, 1);
+	assert_int_equal(word(q + PAGE + 100), 1);
+	ops->unpin(host, bus);
+	/* Where nothing may be written pages are locked, not pinned: those are not checked. */
+	assert_int_equal(mprotect(q, 8 * PAGE, PROT_READ), 0);
+	bus = pin(q, PAGE, 0);
+	punch(fd, 0, PAGE);
+	assert_int_equal(get(bus), 0);
+	ops->unpin(host, bus);
+	munmap(q, 8 * PAGE);
+	munmap(p, 8 * PAGE);
+	close(fd);
+}
+
+static void
+test_a_file_that_was_cut_off_and_grew_is_another_in_checking_mode(void **state)
+{
+	int fd = memfd(4 * PAGE);
+	uint8_t *p = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus;
+
+	(void)state;
+	if (!check_orphans())
+		skip();
+	bus = pin(p, 4 * PAGE, EMU_PIN_WRITE);
+	assert_int_equal(ftruncate(fd, 2 * PAGE), 0);
+	refused(bus + 2 * PAGE);
+	assert_int_equal(ftruncate(fd, 4 * PAGE), 0);
+	memset(p + 2 * PAGE, 1, PAGE);
+	refused(bus + 2 * PAGE);
+	put(bus + PAGE, 5);
+	ops->unpin(host, bus);
+	munmap(p, 4 * PAGE);
+	close(fd);
+}
+
 /* ---- memory that goes away ---- */
 
 static void
@@ -328,6 +484,25 @@ test_truncated_file_faults(void **state)
 	assert_int_equal(word(p + PAGE), 5);
 	ops->unpin(host, bus);
 	munmap(p, 4 * PAGE);
+	close(fd);
+}
+
+/* A program's handler that was installed after the last pin. */
+static void
+test_the_guard_comes_back_over_handlers_of_the_program(void **state)
+{
+	int fd = memfd(2 * PAGE);
+	uint8_t *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = pin(p, 2 * PAGE, EMU_PIN_WRITE), val = 1;
+	struct sigaction sa = { .sa_handler = SIG_DFL };
+
+	(void)state;
+	assert_int_equal(sigaction(SIGBUS, &sa, NULL), 0);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	ops->begin(host);
+	assert_int_equal(ops->write(host, bus + PAGE, &val, sizeof(val)), -EFAULT);
+	ops->unpin(host, bus);
+	munmap(p, 2 * PAGE);
 	close(fd);
 }
 
@@ -666,7 +841,12 @@ main(void)
 		TEST(test_range_of_several_mappings),
 		TEST(test_range_across_units),
 		TEST(test_hugetlbfs),
+		TEST(test_a_hole_is_a_fault_in_checking_mode),
+		TEST(test_a_hole_in_hugetlbfs_is_a_fault_in_checking_mode),
+		TEST(test_pages_of_all_kinds_pass_in_checking_mode),
+		TEST(test_a_file_that_was_cut_off_and_grew_is_another_in_checking_mode),
 		TEST(test_truncated_file_faults),
+		TEST(test_the_guard_comes_back_over_handlers_of_the_program),
 		TEST(test_punched_hole_does_not_crash),
 		TEST(test_unmapped_private_memory_faults),
 		TEST(test_other_faults_are_the_programs),
