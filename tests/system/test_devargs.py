@@ -27,7 +27,7 @@ class Refusal(harness.Case):
 
 class Devargs(Refusal):
     def test_persist(self):
-        self.refused(harness.vdev(persist='maybe'), 'persist', 'maybe', 'off', 'reset')
+        self.refused(harness.vdev(persist='maybe'), 'persist', 'maybe', 'off', 'reset', 'reconnect')
 
     def test_unknown_device(self):
         """The line tells which devices there are."""
@@ -54,6 +54,8 @@ class Devargs(Refusal):
                                     ('event_core', '-1', 'number'),
                                     ('event_core', '99999', 'number'),
                                     ('mr_backend', 'maybe', 'verbs or devx'),
+                                    ('persist_timeout_ms', '5s', '0 to 4294967295'),
+                                    ('iommu', '1', 'off or on'),
                                     ('event_mode', '3', '0 (timer'),
                                     ('event_mode', 'interrupt', '2 (interrupts)'),
                                     ('event_us', '-1', '0 to 4294967295'),

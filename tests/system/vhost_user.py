@@ -196,14 +196,18 @@ class Frontend:
     """A vhost-user connection and the guest's memory behind it."""
 
     def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0, features=0,
-                 notifiers=None):
+                 notifiers=None, memory=None):
+        """@memory: the descriptor of another one's, instead of a new file."""
         self.path, self.pairs, self.timeout = path, pairs, timeout
         self.more_features = features
         self.notifiers = notifiers
         self.mem_bytes = mem_bytes
         self.sock = None
-        self.fd = os.memfd_create('guest', os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, mem_bytes)
+        if memory is None:
+            self.fd = os.memfd_create('guest', os.MFD_CLOEXEC)
+            os.ftruncate(self.fd, mem_bytes)
+        else:
+            self.fd = os.dup(memory)
         self.mem = mmap.mmap(self.fd, mem_bytes)
         self.rings = []
         self.features = self.protocol_features = self.protocol_wanted = 0

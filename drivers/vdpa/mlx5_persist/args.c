@@ -50,6 +50,7 @@ parse_persist(const struct parser *p, const char *value, struct mlx5p_args *args
 {
 	static const char *const choices[] = {
 		[MLX5P_PERSIST_OFF] = "off", [MLX5P_PERSIST_RESET] = "reset",
+		[MLX5P_PERSIST_RECONNECT] = "reconnect",
 	};
 	int i = choose(value, choices, RTE_DIM(choices));
 
@@ -66,6 +67,17 @@ parse_reuse_queues(const struct parser *p, const char *value, struct mlx5p_args 
 
 	RTE_SET_USED(p);
 	args->reuse_queues = i == 1;
+	return i < 0 ? i : 0;
+}
+
+static int
+parse_iommu(const struct parser *p, const char *value, struct mlx5p_args *args)
+{
+	static const char *const choices[] = { "off", "on" };
+	int i = choose(value, choices, RTE_DIM(choices));
+
+	RTE_SET_USED(p);
+	args->iommu = i == 1;
 	return i < 0 ? i : 0;
 }
 
@@ -145,7 +157,10 @@ parse_queue_size(const struct parser *p, const char *value, struct mlx5p_args *a
 /* Ranges are those that NVIDIA's guide documents; its driver takes others, too, without a word. */
 static const struct parser parsers[] = {
 	{ "dev", "a PCI address (0000:e1:00.2) or an RDMA device name (mlx5_0)", parse_dev },
-	{ "persist", "off or reset", parse_persist },
+	{ "persist", "off, reset or reconnect", parse_persist },
+	NUMBER("persist_timeout_ms", 0, UINT32_MAX, "milliseconds, 0 to 4294967295",
+		persist_timeout_ms),
+	{ "iommu", "off or on", parse_iommu },
 	{ "reuse_queues", "0 or 1", parse_reuse_queues },
 	{ "mr_backend", "verbs or devx", parse_mr_backend },
 	{ "event_mode", "0 (timer that adapts), 1 (fixed timer) or 2 (interrupts)",
@@ -221,6 +236,7 @@ mlx5p_args_parse(const char *name, const char *text, struct mlx5p_args *args)
 
 	*args = (struct mlx5p_args) {
 		.persist = MLX5P_PERSIST_RESET,
+		.persist_timeout_ms = 5000,
 		.reuse_queues = true,
 		.mr_backend = MLX5P_MR_VERBS,
 		.event_core = -1,

@@ -18,6 +18,7 @@
 enum mlx5p_persist {
 	MLX5P_PERSIST_OFF,         /* pins live until the virtio reset */
 	MLX5P_PERSIST_RESET,       /* pins live until the connection's end */
+	MLX5P_PERSIST_RECONNECT,   /* pins wait persist_timeout_ms after that */
 };
 
 /* mlx5p_args.conf_threads: as many as the machine makes worth having. */
@@ -26,6 +27,8 @@ enum mlx5p_persist {
 struct mlx5p_args {
 	char dev[64];              /* PCI address or RDMA device name */
 	enum mlx5p_persist persist;
+	uint32_t persist_timeout_ms;
+	bool iommu;                /* front-ends may switch an IOTLB on */
 	bool reuse_queues;
 	enum mlx5p_mr_backend mr_backend;
 	int event_core;            /* processor of the event thread, -1: any */

@@ -80,6 +80,15 @@ forget_keys(void *arg)
 	mlx5p_queues_drop(dev->queues);
 }
 
+/* Memory: it is to be looked after. */
+static void
+wake_memory_at(void *arg, uint64_t when_ns)
+{
+	struct mlx5p_dev *dev = arg;
+
+	mlx5p_events_timer(dev->events, when_ns);
+}
+
 /* ---- a connection ---- */
 
 /* Segmentation needs checksums: a guest that takes the one alone would send corrupt packets. */
@@ -309,7 +318,18 @@ mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue)
 	return ret;
 }
 
-/* ---- memory, seen ---- */
+/* ---- memory, seen and dropped ---- */
+
+int
+mlx5p_dev_drop(struct mlx5p_dev *dev, uint64_t *bytes)
+{
+	int ret;
+
+	pthread_mutex_lock(&dev->lock);
+	ret = mlx5p_memory_drop(dev->memory, bytes);
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
+}
 
 void
 mlx5p_dev_see_memory(struct mlx5p_dev *dev,
@@ -358,6 +378,16 @@ on_error(void *arg, uint16_t queue)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+static void
+on_timer(void *arg)
+{
+	struct mlx5p_dev *dev = arg;
+
+	pthread_mutex_lock(&dev->lock);
+	mlx5p_memory_expire(dev->memory);
+	pthread_mutex_unlock(&dev->lock);
+}
+
 static uint32_t
 poll_all(void *arg)
 {
@@ -403,9 +433,12 @@ create_parts(struct mlx5p_dev *dev)
 {
 	static const struct mlx5p_event_handlers handlers = {
 		.completion = on_completion, .error = on_error, .kick = on_kick, .call = on_call,
+		.timer = on_timer,
 		.poll = poll_all, .arm = arm_all,
 	};
-	const struct mlx5p_memory_owner owner = { .forget_keys = forget_keys, .arg = dev };
+	const struct mlx5p_memory_owner owner = {
+		.forget_keys = forget_keys, .wake_at = wake_memory_at, .arg = dev,
+	};
 	struct mlx5p_pace pace;
 	int ret;
 

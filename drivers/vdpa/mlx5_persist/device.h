@@ -74,4 +74,8 @@ int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
 void mlx5p_dev_see_memory(struct mlx5p_dev *dev,
 		void (*fn)(void *arg, const struct mlx5p_memory *memory), void *arg);
 
+/** Unpin now what waits for a front-end to come back (persist=reconnect). @p bytes gets how many.
+ * @return 0, or -EBUSY, logged: a connected front-end needs all that is pinned. */
+int mlx5p_dev_drop(struct mlx5p_dev *dev, uint64_t *bytes);
+
 #endif /* MLX5P_DEVICE_H */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <mlx5_prm.h>
@@ -21,10 +22,10 @@
 #include "mlx5p_log.h"
 
 /* What an epoll event is about: kind in the upper half, queue in the lower. */
-enum { WAKE_SELF = 1, WAKE_COMPLETION, WAKE_ERROR, WAKE_KICK };
+enum { WAKE_SELF = 1, WAKE_COMPLETION, WAKE_ERROR, WAKE_KICK, WAKE_TIMER };
 #define WAKE(kind, queue) ((uint64_t)(kind) << 32 | (queue))
 
-enum { CALLS_PER_WORD = 64 };
+enum { CALLS_PER_WORD = 64, NS_PER_S = 1000000000 };
 
 struct mlx5p_events {
 	const struct mlx5p_hw *hw;
@@ -33,6 +34,7 @@ struct mlx5p_events {
 	struct mlx5dv_devx_event_channel *completions, *errors;
 	struct mlx5p_pace pace;    /* the thread's */
 	int epoll;
+	int timer;                 /* timerfd */
 	int self;                  /* eventfd: look at the following */
 	atomic_bool leave;
 	_Atomic uint64_t calls[MLX5P_MAX_QUEUES / CALLS_PER_WORD]; /* a bit a queue to be called */
@@ -76,6 +78,16 @@ run_calls(struct mlx5p_events *ev)
 	}
 }
 
+/* A timer that was set anew meanwhile has not expired. */
+static void
+run_timer(struct mlx5p_events *ev)
+{
+	uint64_t expirations;
+
+	if (read(ev->timer, &expirations, sizeof(expirations)) == sizeof(expirations))
+		ev->handlers.timer(ev->arg);
+}
+
 static void
 handle(struct mlx5p_events *ev, uint64_t what)
 {
@@ -89,6 +101,9 @@ handle(struct mlx5p_events *ev, uint64_t what)
 		break;
 	case WAKE_ERROR:
 		drain_channel(ev, ev->errors, ev->handlers.error);
+		break;
+	case WAKE_TIMER:
+		run_timer(ev);
 		break;
 	case WAKE_SELF:
 		run_calls(ev);
@@ -206,7 +221,8 @@ mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace
 	if (ev == NULL)
 		return -ENOMEM;
 	*ev = (struct mlx5p_events) {
-		.hw = hw, .handlers = *handlers, .arg = arg, .pace = *pace, .self = -1,
+		.hw = hw, .handlers = *handlers, .arg = arg, .pace = *pace, .timer = -1,
+		.self = -1,
 	};
 	ev->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (ev->epoll < 0) {
@@ -218,7 +234,14 @@ mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace
 		ret = -errno;
 		goto fail;
 	}
+	ev->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (ev->timer < 0) {
+		ret = -errno;
+		goto fail;
+	}
 	ret = watch(ev, ev->self, EPOLLIN, WAKE(WAKE_SELF, 0));
+	if (ret == 0)
+		ret = watch(ev, ev->timer, EPOLLIN, WAKE(WAKE_TIMER, 0));
 	if (ret == 0)
 		ret = open_channel(ev, WAKE_COMPLETION, &ev->completions);
 	if (ret == 0)
@@ -256,6 +279,8 @@ mlx5p_events_destroy(struct mlx5p_events *ev)
 		mlx5dv_devx_destroy_event_channel(ev->errors);
 	if (ev->completions != NULL)
 		mlx5dv_devx_destroy_event_channel(ev->completions);
+	if (ev->timer >= 0)
+		close(ev->timer);
 	if (ev->self >= 0)
 		close(ev->self);
 	if (ev->epoll >= 0)
@@ -306,6 +331,16 @@ void
 mlx5p_events_kick_del(struct mlx5p_events *ev, int fd)
 {
 	epoll_ctl(ev->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void
+mlx5p_events_timer(struct mlx5p_events *ev, uint64_t when_ns)
+{
+	const struct itimerspec when = { .it_value = {
+		.tv_sec = when_ns / NS_PER_S, .tv_nsec = when_ns % NS_PER_S,
+	} };
+
+	timerfd_settime(ev->timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 void

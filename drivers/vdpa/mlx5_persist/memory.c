@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <rte_common.h>
 
@@ -12,15 +14,29 @@
 /* Address spaces: one, with all of the guest's memory. */
 enum { GUEST_AS, NAS };
 
+#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
+
 struct mlx5p_memory {
 	const struct mlx5p_hw *hw;
 	struct mlx5p_memory_owner owner;
 	enum mlx5p_persist persist;
+	uint32_t timeout_ms;       /* that pins wait for a front-end to come back */
+	uint64_t deadline;         /* of those that wait, CLOCK_MONOTONIC in ns; 0: none do */
 	struct mlx5p_pins *pins;
 	struct mlx5p_aspace *as[NAS];
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
 };
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
 
 /* ---- the contract: operations of the parent ---- */
 
@@ -53,16 +69,46 @@ op_compat_reset(void *parent, uint32_t flags)
 	return 0;
 }
 
+static void
+set_deadline(struct mlx5p_memory *m, uint64_t when_ns)
+{
+	m->deadline = when_ns;
+	m->owner.wake_at(m->owner.arg, when_ns);
+}
+
+/* A table is in force: what it does not need of what waited is gone. */
+static void
+end_wait(struct mlx5p_memory *m, const struct mlx5p_pins_stats *before)
+{
+	struct mlx5p_pins_stats now;
+
+	if (m->deadline == 0)
+		return;
+	set_deadline(m, 0);
+	mlx5p_pins_stats(m->pins, &now);
+	MLX5P_LOG(INFO, m->hw->name, "a front-end is back: of its memory %" PRIu64
+		" bytes were pinned still, %" PRIu64 " were not; %" PRIu64
+		" bytes that waited were other memory",
+		now.hit_bytes - before->hit_bytes, now.miss_bytes - before->miss_bytes,
+		before->bytes + (now.bytes_total - before->bytes_total) - now.bytes);
+}
+
 static int
 op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 {
 	struct mlx5p_memory *m = parent;
+	struct mlx5p_pins_stats before;
+	int ret;
 
 	if (vhost_iotlb_count(maps) == 0) {
 		clear_maps(m, asid);
 		return 0;
 	}
-	return mlx5p_aspace_set(m->as[asid], maps);
+	mlx5p_pins_stats(m->pins, &before);
+	ret = mlx5p_aspace_set(m->as[asid], maps);
+	if (ret == 0)
+		end_wait(m, &before);
+	return ret;
 }
 
 static int
@@ -87,6 +133,13 @@ forget_nothing(void *arg)
 	RTE_SET_USED(arg);
 }
 
+static void
+wake_never(void *arg, uint64_t when_ns)
+{
+	RTE_SET_USED(arg);
+	RTE_SET_USED(when_ns);
+}
+
 int
 mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 		const struct mlx5p_memory_owner *owner, struct mlx5p_memory **memory)
@@ -100,6 +153,8 @@ mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 	m->hw = hw;
 	m->owner = *owner;
 	m->persist = args->persist;
+	if (args->persist == MLX5P_PERSIST_RECONNECT)
+		m->timeout_ms = args->persist_timeout_ms;
 	m->pins = mlx5p_pins_create(hw, args->mr_backend);
 	if (m->pins == NULL)
 		goto fail;
@@ -126,6 +181,7 @@ mlx5p_memory_destroy(struct mlx5p_memory *m)
 	if (m == NULL)
 		return;
 	m->owner.forget_keys = forget_nothing;
+	m->owner.wake_at = wake_never;
 	vhost_iotlb_user_detach(&m->user);
 	vhost_iotlb_dev_destroy(m->iotlb);
 	for (asid = 0; asid < NAS; asid++)
@@ -168,8 +224,54 @@ mlx5p_memory_virtio_reset(struct mlx5p_memory *m)
 void
 mlx5p_memory_release(struct mlx5p_memory *m)
 {
+	struct mlx5p_pins_stats stats;
+
+	if (!mlx5p_memory_attached(m))
+		return;
 	vhost_iotlb_user_detach(&m->user);
-	mlx5p_pins_sweep(m->pins);
+	if (m->timeout_ms == 0) {
+		mlx5p_pins_sweep(m->pins);
+		return;
+	}
+	/* One that left before its memory was in force changed nothing: the clock runs on. */
+	mlx5p_pins_stats(m->pins, &stats);
+	if (m->deadline != 0 || stats.waiting == 0)
+		return;
+	set_deadline(m, now_ns() + m->timeout_ms * NS_PER_MS);
+	MLX5P_LOG(INFO, m->hw->name, "the front-end is gone: %" PRIu64 " bytes in %u pins wait %u "
+		"ms for it to come back", stats.bytes_waiting, stats.waiting, m->timeout_ms);
+}
+
+void
+mlx5p_memory_expire(struct mlx5p_memory *m)
+{
+	uint64_t bytes;
+
+	if (m->deadline == 0 || now_ns() < m->deadline)
+		return;
+	m->deadline = 0;
+	bytes = mlx5p_pins_sweep(m->pins);
+	MLX5P_LOG(INFO, m->hw->name, "nobody came back with the same memory: %" PRIu64
+		" bytes are unpinned", bytes);
+}
+
+int
+mlx5p_memory_drop(struct mlx5p_memory *m, uint64_t *bytes)
+{
+	struct mlx5p_pins_stats stats;
+
+	mlx5p_pins_stats(m->pins, &stats);
+	*bytes = 0;
+	if (stats.waiting == 0 && stats.pins > 0) {
+		MLX5P_LOG(ERR, m->hw->name, "cannot drop pins: a front-end is connected and needs "
+			"all %" PRIu64 " bytes of them", stats.bytes);
+		return -EBUSY;
+	}
+	*bytes = mlx5p_pins_sweep(m->pins);
+	if (m->deadline != 0)
+		set_deadline(m, 0);
+	MLX5P_LOG(INFO, m->hw->name, "pins dropped on request: %" PRIu64 " bytes", *bytes);
+	return 0;
 }
 
 void

@@ -34,6 +34,8 @@ struct mlx5p_memory;
 struct mlx5p_memory_owner {
 	/** All keys are about to go: no queue object may know one afterwards. Queues stand. */
 	void (*forget_keys)(void *arg);
+	/** Call mlx5p_memory_expire() once CLOCK_MONOTONIC reads @p when_ns; 0: no more. */
+	void (*wake_at)(void *arg, uint64_t when_ns);
 	void *arg;
 };
 
@@ -60,12 +62,24 @@ bool mlx5p_memory_is_for(const struct mlx5p_memory *memory, int vid);
 /** A virtio reset; queues stand. */
 void mlx5p_memory_virtio_reset(struct mlx5p_memory *memory);
 
-/** The connection is gone: maps and keys go. Queues stand. */
+/** The connection is gone: maps and keys go, with persist=reconnect pins stay for a while. Queues
+ * stand. Not attached: nothing happens. */
 void mlx5p_memory_release(struct mlx5p_memory *memory);
 
 /** No queue uses a key other than the one in force any more: destroy those, and unpin what they
  * alone needed. */
 void mlx5p_memory_reap(struct mlx5p_memory *memory);
+
+/** It may be time to unpin what nobody came back for. A call too early or too late does nothing. */
+void mlx5p_memory_expire(struct mlx5p_memory *memory);
+
+/**
+ * Unpin what waits for a front-end, now. What a connection's maps show is not touched: the card
+ * may be at work there.
+ * @param bytes gets how many were unpinned.
+ * @return 0, or -EBUSY, logged: nothing waits, and a front-end needs all that is pinned.
+ */
+int mlx5p_memory_drop(struct mlx5p_memory *memory, uint64_t *bytes);
 
 /** The key of the guest's memory, 0: no maps. */
 uint32_t mlx5p_memory_mkey(const struct mlx5p_memory *memory);
