@@ -317,17 +317,19 @@ class Cell:
     def execute(self, progress):
         """Run the program; returns its exit status, or None if it had to be ended."""
         deadline = time.monotonic() + self.seconds()
-        with open(self.log, 'wb') as log:
-            process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=log, start_new_session=True)
+        process = None
         try:
+            with open(self.log, 'wb') as log, signals_wait():
+                process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=log, start_new_session=True)
             while time.monotonic() < deadline:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(min(1, max(0.01, deadline - time.monotonic())))
                 progress.tick()
             return None
         finally:
-            end_group(process)
+            if process is not None:
+                end_group(process)
 
     def judge(self, code):
         """What became of an attempt: "ok", "unclean" (all figures, but...) or "failed"; and why."""
@@ -358,6 +360,24 @@ class Cell:
         others = r'EAL:|TELEMETRY:|VHOST_CONFIG:|vdev_probe\(\)|dpdk-test-vdpa:'
         drivers = [line for line in lines if not re.match(others, line)]
         return (drivers or lines or ['exit status %d' % code])[-1]
+
+
+@contextlib.contextmanager
+def signals_wait():
+    """Signals that would end us do so at the end of the block: not between the start of a program and
+    our knowing of it."""
+    came = []
+    held = {signum: handler for signum in (signal.SIGTERM, signal.SIGINT)
+            if callable(handler := signal.getsignal(signum))}
+    for signum in held:
+        signal.signal(signum, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for signum, handler in held.items():
+            signal.signal(signum, handler)
+        for signum in came:
+            os.kill(os.getpid(), signum)
 
 
 def end_group(process):
