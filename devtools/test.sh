@@ -26,6 +26,9 @@ count() {
 	EOF
 }
 
+# Tests at a time: most of them wait for most of their time.
+AT_ONCE=4
+
 passed=0 failed=0 skipped=0
 
 # Run suites in a build directory and add up their outcomes.
@@ -36,7 +39,8 @@ run() {
 		args+=(--suite "$suite")
 	done
 	rm -f "$dir/meson-logs/testlog.json"
-	meson test -C "$dir" --no-rebuild --print-errorlogs "${args[@]}"
+	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$AT_ONCE" \
+		"${args[@]}"
 	read -r p f s < <(count "$dir/meson-logs/testlog.json")
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }

@@ -28,8 +28,11 @@ PLUGIN = BUILD / 'drivers' / 'vdpa' / 'mlx5_persist' / 'librte_vdpa_mlx5_persist
 TESTPMD = 'dpdk-testpmd'
 
 BDF = '0000:e1:00.2'
-RUN_TIMEOUT = 120
-EXIT_TIMEOUT = 20
+# How long something that has to happen may take: far longer than it does on the busiest machine. No
+# test judges time.
+RUN_TIMEOUT = 240
+EXIT_TIMEOUT = 60
+WAIT_TIMEOUT = 60
 
 
 class Result:
@@ -99,6 +102,14 @@ class Case(unittest.TestCase):
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:
                 stream.close()
+
+    def wait_for(self, condition, what, seconds=WAIT_TIMEOUT):
+        """Wait until condition() is true, and return what it is then; @what names it."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            self.assertLess(time.monotonic(), deadline, 'waited in vain: ' + what)
+            time.sleep(0.01)
+        return value
 
     def run_program(self, command, stdin='', timeout=RUN_TIMEOUT):
         """Run to the end. Returns a Result without report."""
@@ -201,6 +212,15 @@ class Daemon:
         out = (self.case.dir / 'daemon.out').read_text(errors='replace')
         err = (self.case.dir / 'daemon.err').read_text(errors='replace')
         return self.case.collect(Result(self.process.poll(), out, err))
+
+    def errors(self, pattern):
+        """What its messages so far have that matches."""
+        return re.findall(pattern, (self.case.dir / 'daemon.err').read_text(errors='replace'))
+
+    def wait_errors(self, pattern, count=1):
+        """Wait until so many matches are among its messages."""
+        self.case.wait_for(lambda: len(self.errors(pattern)) >= count,
+                           '%d messages %r' % (count, pattern))
 
     def stop(self, signum=signal.SIGTERM):
         """Ask the daemon to leave and wait for its end. Returns a Result with the report."""

@@ -3,6 +3,7 @@
 that NVIDIA's has, too, with the meaning that they have there."""
 import os
 import re
+import select
 import time
 
 import harness
@@ -29,6 +30,7 @@ class Modes(harness.Case):
     and without traffic the driver sleeps."""
 
     IDLE_SECONDS, IDLE_SHARE = 2, 0.02
+    IDLE_ATTEMPTS = 10
 
     def test_modes(self):
         for name, args in MODES.items():
@@ -65,21 +67,21 @@ class Modes(harness.Case):
             except BlockingIOError:
                 pass
             front.send([vhost_user.frame(number)])
-            deadline = time.monotonic() + 5
-            while True:
-                try:
-                    os.eventfd_read(ring.call)
-                    break
-                except BlockingIOError:
-                    self.assertLess(time.monotonic(), deadline, 'no interrupt')
-                    time.sleep(0.001)
+            self.assertTrue(select.select([ring.call], [], [], harness.WAIT_TIMEOUT)[0],
+                            'no interrupt')
+            os.eventfd_read(ring.call)
             self.assertEqual(len(front.receive(1)), 1)
 
     def idle(self, pid):
-        time.sleep(0.5)
-        before = cpu_seconds(pid)
-        time.sleep(self.IDLE_SECONDS)
-        self.assertLess(cpu_seconds(pid) - before, self.IDLE_SHARE * self.IDLE_SECONDS)
+        """It comes to rest: soon, but when is not judged."""
+        time.sleep(0.3)
+        for _ in range(self.IDLE_ATTEMPTS):
+            before = cpu_seconds(pid)
+            time.sleep(self.IDLE_SECONDS)
+            used = cpu_seconds(pid) - before
+            if used < self.IDLE_SHARE * self.IDLE_SECONDS:
+                return
+        self.fail('%.2f s of processor time in %d s' % (used, self.IDLE_SECONDS))
 
 
 class Traced(harness.Case):
@@ -128,9 +130,11 @@ class MadeAhead(Traced):
 
     def started(self, daemon, pairs, ring_size=256):
         """Names of the commands between the probe and a guest's first packets."""
-        path = daemon.socket()
+        front = vhost_user.Frontend(daemon.socket(), pairs=pairs, ring_size=ring_size)
+        # The answer to a message comes behind all that the end of the last connection took.
+        front.connect()
+        front.get_u64(vhost_user.GET_FEATURES)
         before = len(self.commands())
-        front = vhost_user.Frontend(path, pairs=pairs, ring_size=ring_size)
         front.start()
         names = [name for name, _ in self.commands()[before:]]
         front.fill()
@@ -171,7 +175,6 @@ class MadeAhead(Traced):
         front, names = self.started(daemon, 1, ring_size=64)
         self.assertIn('CREATE_QP', names)
         front.close()
-        time.sleep(0.3)
         front, names = self.started(daemon, 1, ring_size=64)
         self.assertNotIn('CREATE_GENERAL_OBJECT', names)
         front.close()
@@ -183,7 +186,6 @@ class MadeAhead(Traced):
             front, names = self.started(daemon, 2)
             self.assertNotIn('CREATE_GENERAL_OBJECT', names)
             front.close()
-            time.sleep(0.3)
         self.assert_clean(daemon.stop())
 
     def test_unchangeable_queues(self):

@@ -70,7 +70,6 @@ class Judge(harness.Case):
         self.assert_counts(data)
         self.assertGreater(data['packets']['in_blackout'], 0)
         self.assertGreaterEqual(data['blackout_us']['min'], 40000)
-        self.assertLess(data['blackout_us']['median'], 80000)
 
     def test_duplicate(self):
         self.assert_counts(self.judge('duplicate')[0], duplicated=True)

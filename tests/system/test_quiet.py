@@ -277,8 +277,7 @@ class Descriptors(harness.Case):
             self.a_good_one_works()
             for front in self.run_with('call', strange['a full pipe']):
                 front.fill()
-        time.sleep(0.3)
-        self.assertLessEqual(open_files(), before)
+        self.wait_for(lambda: open_files() <= before, 'descriptors are closed')
         self.assert_clean(self.daemon.stop())
 
 

@@ -30,6 +30,7 @@ class Recovery(harness.Case):
 
     def start(self, pairs=1, **devargs):
         """A daemon with a shell, and a guest."""
+        self.failures = 0
         self.daemon = harness.Daemon(self, vdevs=[harness.vdev(**devargs)],
                                      options=['--interactive'])
         self.front = vhost_user.Frontend(self.daemon.socket(), pairs=pairs)
@@ -61,9 +62,11 @@ class Recovery(harness.Case):
         return re.findall(r'virtqueue %d went to error: .*' % queue, err)
 
     def fail_once(self, number=0):
-        """A packet for the buffer outside."""
+        """A packet for the buffer outside: the driver has dealt with what comes of it."""
+        self.failures += 1
         self.front.send([vhost_user.frame(number)])
-        self.assertEqual(self.front.receive(1, timeout=0.3), [])
+        self.daemon.wait_errors('virtqueue 0 went to error', self.failures)
+        self.assertEqual(self.front.receive(1, timeout=0), [])
 
     def test_goes_on(self):
         self.start()
@@ -104,22 +107,30 @@ class Recovery(harness.Case):
         self.assertRegex(self.errors(err, 0)[0], r'goes on at index 301$')
 
     def test_bound(self):
-        """One more than the bound is one too many; the reset heals it, not the bound."""
+        """One more than the bound is one too many; the reset heals it, not the bound. On a machine
+        that was held up for longer than the bound holds, that is no proof: once more."""
+        self.assertTrue(any(self.bound() for _ in range(5)), 'each time the machine was held up')
+
+    def bound(self):
+        """Whether it came to an end while the bound held."""
         self.start()
         ring = self.front.rings[0]
         put_buffer(ring, OUTSIDE)
         began = time.monotonic()
         for number in range(RETRIES + 1):
             self.fail_once(number)
-        self.assertLess(time.monotonic() - began, WINDOW, 'too slow for this test')
         # Down: packets are lost, the transmit queue goes on, and the index is known.
-        self.fail_once(99)
+        self.front.send([vhost_user.frame(99)])
+        self.assertEqual(self.front.receive(1, timeout=0.2), [])
         self.assertEqual(self.front.get_vring_base(0), 0)
         self.front.get_vring_base(1)
         self.front.restart()
         put_buffer(ring, OUTSIDE)
         self.fail_once()
         self.front.stop()
+        if time.monotonic() - began > WINDOW:
+            self.finish()
+            return False
         time.sleep(WINDOW)
         self.front.restart()
         desc = put_buffer(ring, OUTSIDE)
@@ -134,6 +145,7 @@ class Recovery(harness.Case):
         self.assertEqual(down, [False] * RETRIES + [True, True, False], err)
         self.assertEqual(counters[(0, 'queue errors')], RETRIES + 3)
         self.assertEqual(counters[(0, 'queue recoveries')], RETRIES + 1)
+        return True
 
     def test_bad_chain_to_send(self):
         """It is met again after every recovery: the bound is reached at once, and that is quiet."""
@@ -144,7 +156,7 @@ class Recovery(harness.Case):
         ring.push(desc, 64, 0)
         struct.pack_into('<Q', ring.mem, ring.desc + 16 * desc, OUTSIDE)
         ring.ring_doorbell()
-        time.sleep(0.5)
+        self.daemon.wait_errors('virtqueue 1 went to error', RETRIES + 1)
         # The other pair does not notice, and what it sends arrives at both.
         self.assertEqual(vhost_user.ping_pong(self.front, 200, 1), (0, 0))
         self.assertEqual(self.front.get_vring_base(1), 0)
@@ -170,10 +182,15 @@ class Recovery(harness.Case):
         for _ in range(RETRIES + 1):
             put_buffer(front.rings[0], OUTSIDE)
         front.rings[0].ring_doorbell()
-        # Frames of one type all hash to one queue: make each meet the bad one until it is down.
-        for number in range(4 * (RETRIES + 1)):
-            front.send([vhost_user.frame(number)])
-            front.receive(1, timeout=0.1)
+        # Frames of one type all hash to one queue: make each meet the bad one until it is down. It
+        # meets the same buffer each time, however often it is brought back.
+        deadline = time.monotonic() + harness.WAIT_TIMEOUT
+        while not self.daemon.errors('virtqueue 0 went to error: .*stays down'):
+            self.assertLess(time.monotonic(), deadline)
+            front.send([vhost_user.frame(0)])
+            front.receive(1, timeout=0.05)
+        while front.receive(1, timeout=0.2):
+            pass
         for pair in range(4):
             self.assertEqual(vhost_user.ping_pong(front, 100, pair, first=1000), (0, 0))
         err, _ = self.finish()
@@ -228,7 +245,7 @@ class Refused(harness.Case):
         front.start()
         put_buffer(front.rings[0], OUTSIDE)
         front.send([vhost_user.frame(0)])
-        self.assertEqual(front.receive(1, timeout=0.3), [])
+        daemon.wait_errors('stays down')
         self.assertEqual(front.get_vring_base(0), 0)
         front.stop()
         front.restart()

@@ -17,7 +17,7 @@ MKEYS = ('CREATE_MKEY', 'DESTROY_MKEY')
 class Soak(harness.Case):
     def run_resets(self, iterations, **emu):
         data, result = self.bench('reset', devargs={'persist': 'reset'}, mem='64M', queues=2,
-                                  iterations=iterations, timeout=400, **emu)
+                                  iterations=iterations, pps=20000, timeout=800, **emu)
         self.assertIsNone(data['failed'])
         self.assertEqual(data['iterations'], iterations)
         for key in ('corrupt', 'lost', 'duplicated'):

@@ -32,7 +32,7 @@ class Throughput(harness.Case):
                 self.assertFalse(data['one_way'])
                 self.assertEqual(packets['received'] + packets['in_blackout'], packets['sent'])
                 self.assertEqual(packets['foreign'], 0)
-                self.assertAlmostEqual(data['mpps']['rx'] / data['mpps']['tx'], 1, delta=0.1)
+                self.assertAlmostEqual(data['mpps']['rx'] / data['mpps']['tx'], 1, delta=0.5)
 
     def test_null(self):
         """Nothing comes back, and nothing is lost: the device took what the guest sent."""

@@ -195,7 +195,7 @@ class Notifiers:
 class Frontend:
     """A vhost-user connection and the guest's memory behind it."""
 
-    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=20.0, features=0,
+    def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=60.0, features=0,
                  notifiers=None, memory=None):
         """@memory: the descriptor of another one's, instead of a new file."""
         self.path, self.pairs, self.timeout = path, pairs, timeout
@@ -506,12 +506,12 @@ class Frontend:
             count += 1
         return count
 
-    def receive(self, count, timeout=10.0):
+    def receive(self, count, timeout=30.0):
         """Frames that arrived at any pair, as soon as there are @count of them or the time is up;
         their buffers are given back to the device."""
         return [packet[NET_HDR_LEN:] for packet in self.receive_packets(count, timeout)]
 
-    def receive_packets(self, count, timeout=10.0):
+    def receive_packets(self, count, timeout=30.0):
         """Likewise with the virtio header before each frame."""
         packets = []
         deadline = time.monotonic() + timeout
