@@ -16,7 +16,7 @@ TITLES = {'nvidia': 'NVIDIA default', 'nvidia-tuned': 'NVIDIA tuned', 'off': 'ou
 OURS = ('off', 'reset')
 BROKEN = 'broken=--no-pci ' + harness.vdev(persist='maybe')
 SOFT = harness.BUILD / 'tests' / 'system' / 'libvdpa_soft.so'
-BROKEN_LINE = 'bad driver argument persist=maybe: it takes off or reset'
+BROKEN_LINE = 'bad driver argument persist=maybe: it takes off'
 TIMES = {'blackout_us': 'blackout, ms', 'close_us': 'close, ms', 'conf_us': 'conf, ms'}
 MEM, PAIRS, ITERATIONS = 64 << 20, 2, 2
 SECONDS = 240
