@@ -86,7 +86,7 @@ frame_make_udp4(uint8_t *frame, uint32_t len, uint32_t seq, uint8_t src, uint8_t
 #define MATCH_BYTES PRM_BYTES(fte_match_param)
 
 static struct mlx5dv_flow_match_parameters *
-match_alloc(uint8_t ip_version, uint8_t ip_protocol)
+match_alloc(uint8_t ip_version, uint8_t ip_protocol, uint64_t dmac)
 {
 	struct mlx5dv_flow_match_parameters *m = calloc(1, sizeof(*m) + MATCH_BYTES);
 	void *outer;
@@ -96,6 +96,8 @@ match_alloc(uint8_t ip_version, uint8_t ip_protocol)
 	outer = PRM_ADDR(fte_match_param, m->match_buf, outer_headers);
 	PRM_SET(fte_match_set_lyr_2_4, outer, ip_version, ip_version);
 	PRM_SET(fte_match_set_lyr_2_4, outer, ip_protocol, ip_protocol);
+	PRM_SET(fte_match_set_lyr_2_4, outer, dmac_47_16, dmac >> 16);
+	PRM_SET(fte_match_set_lyr_2_4, outer, dmac_15_0, dmac & 0xffff);
 	return m;
 }
 
@@ -114,9 +116,10 @@ flow_create(struct flow *f, struct dev *d, uint16_t priority, const struct match
 	};
 	int err = 0;
 
-	mask = match_alloc(match->ip_version ? 0xf : 0, match->ip_protocol ? 0xff : 0);
-	value = match_alloc(match->ip_version, match->ip_protocol);
-	attr.match_criteria_enable = match->ip_version || match->ip_protocol ?
+	mask = match_alloc(match->ip_version ? 0xf : 0, match->ip_protocol ? 0xff : 0,
+		match->dmac_mask);
+	value = match_alloc(match->ip_version, match->ip_protocol, match->dmac);
+	attr.match_criteria_enable = match->ip_version || match->ip_protocol || match->dmac_mask ?
 		MLX5_MATCH_OUTER_HEADERS : 0;
 	attr.match_mask = mask;
 	*f = (struct flow) {0};

@@ -39,6 +39,7 @@ struct flow {
 struct match {
 	uint8_t ip_version;        /* 0: any */
 	uint8_t ip_protocol;       /* 0: any */
+	uint64_t dmac, dmac_mask;  /* 48 bits; mask 0: any */
 };
 
 /** A rule in the receive table of this priority (lower comes first) that sends to a TIR.

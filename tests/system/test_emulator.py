@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What mlx5-emu-run's own options do to whole programs: models of cards, checking modes."""
+"""What mlx5-emu-run's own options do to whole programs: models of cards, checking modes; and which
+frames a guest gets through either driver."""
 import harness
+import test_peer
+import vhost_user
 
 
 class Models(harness.Case):
@@ -24,6 +27,32 @@ class Models(harness.Case):
         self.assertIsNone(data['failed'], data)
         self.assertGreater(result.count('CREATE_VIRTIO_NET_Q', 'CREATE_GENERAL_OBJECT'), 4, result)
         self.assert_clean(result)
+
+
+class Addresses(harness.Case):
+    """Neither driver's rules look at addresses: the guest gets every frame of the wire."""
+    KINDS = ('020000000001', '02000000cafe', 'ffffffffffff', '01005e0000fb', '333300000001')
+
+    def exchange(self, **daemon):
+        daemon = harness.Daemon(self, **daemon)
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        frames = [bytes.fromhex(dmac + '020000000002' + '88b5') + bytes([n]) * 50
+                  for n, dmac in enumerate(self.KINDS)]
+        front.send_packets([bytes(12) + frame for frame in frames])
+        got = [packet[12:] for packet in front.receive_packets(len(frames))]
+        self.assertEqual(got, frames)
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        self.assertEqual(result.report['devices'][0]['rx_drops'], 0)
+
+    def test_ours(self):
+        self.exchange()
+
+    def test_nvidias(self):
+        self.exchange(vdevs=test_peer.peer(), eal_args=test_peer.eal(cores='0'))
 
 
 class Check(harness.Case):
