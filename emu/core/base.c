@@ -133,11 +133,15 @@ dealloc_td(struct emu_dev *dev, struct emu_cmd *c)
 static uint8_t
 query_special_contexts(struct emu_dev *dev, struct emu_cmd *c)
 {
-	(void)dev;
+	const void *caps = dev->caps.general;
+
 	/* This device has one special key, which faults on every access. The other names are for
-	 * DMA of the kernel's own, which does not pass here. */
-	PRM_SET(query_special_contexts_out, c->out, null_mkey, EMU_NULL_MKEY);
-	PRM_SET(query_special_contexts_out, c->out, dump_fill_mkey, EMU_NULL_MKEY);
+	 * DMA of the kernel's own, which does not pass here. A name without its capability is
+	 * nobody's. */
+	if (PRM_GET(cmd_hca_cap, caps, null_mkey))
+		PRM_SET(query_special_contexts_out, c->out, null_mkey, EMU_NULL_MKEY);
+	if (PRM_GET(cmd_hca_cap, caps, dump_fill_mkey))
+		PRM_SET(query_special_contexts_out, c->out, dump_fill_mkey, EMU_NULL_MKEY);
 	PRM_SET(query_special_contexts_out, c->out, resd_lkey, EMU_NULL_MKEY);
 	return MLX5_CMD_STAT_OK;
 }

@@ -638,6 +638,17 @@ counters_count_errors_by_their_kind(void **state)
 
 	make_counted(*state, &q, &counters);
 	ring_post(&q.ring, &good, 1, 0);
+	q.ring.desc[0].flags = VRING_DESC_F_NEXT; /* and it is its own next */
+	queue_kick(&q);
+	assert_true(wait_until(virtq_state(&q.vq) == MLX5_VIRTQ_STATE_ERR));
+	queue_destroy(&q);
+	n = counts_of(&counters);
+	assert_int_equal(n.chain, 1);
+	assert_int_equal(n.error_cqes + n.bad_desc + n.buffer, 0);
+	destroy(&counters);
+
+	make_counted(*state, &q, &counters);
+	ring_post(&q.ring, &good, 1, 0);
 	q.ring.avail->ring[0] = PAIR_SIZE;
 	queue_kick(&q);
 	assert_true(wait_until(virtq_state(&q.vq) == MLX5_VIRTQ_STATE_ERR));
@@ -645,6 +656,34 @@ counters_count_errors_by_their_kind(void **state)
 	n = counts_of(&counters);
 	assert_int_equal(n.bad_desc, 1);
 	assert_int_equal(n.error_cqes + n.buffer + n.chain, 0);
+	destroy(&counters);
+}
+
+/* A ring whose key was destroyed. */
+static void
+counters_count_rings_out_of_reach(void **state)
+{
+	uint8_t in[PRM_BYTES(create_virtio_q_counters_in)], vq_in[VIRTQ_IN_BYTES];
+	struct mem own = mem_create(p.d->pd, 0x4000, PAIR_IOVA, MEM_RW);
+	struct virtq_attr a;
+	struct obj counters;
+	struct counts n;
+	struct queue q;
+
+	fill_counters(in);
+	counters = create(*state, in, sizeof(in));
+	queue_prepare(&q, *state, 3, PAIR_SIZE, &own, own.va, &a);
+	fill_virtq(*state, vq_in, &a);
+	PRM_SET(virtio_q, VIRTQ_CTX(vq_in), counter_set_id, counters.id);
+	q.vq = create(*state, vq_in, sizeof(vq_in));
+	queue_go(&q, RDY);
+	mem_destroy(&own);
+	queue_kick(&q);
+	assert_true(wait_until(virtq_state(&q.vq) == MLX5_VIRTQ_STATE_ERR));
+	queue_destroy(&q);
+	n = counts_of(&counters);
+	assert_int_equal(n.error_cqes, 1);
+	assert_int_equal(n.bad_desc + n.chain + n.buffer + n.received + n.completed, 0);
 	destroy(&counters);
 }
 
@@ -832,6 +871,7 @@ main(void)
 		TEST_INIT(a_queue_goes_on_from_the_indices_it_was_created_with),
 		TEST(counters_count_chains),
 		TEST(counters_count_errors_by_their_kind),
+		TEST(counters_count_rings_out_of_reach),
 		TEST(a_head_outside_the_table_breaks_the_queue),
 		TEST(an_available_index_too_far_ahead_breaks_the_queue),
 		TEST(a_next_outside_the_table_breaks_the_queue),

@@ -377,6 +377,27 @@ null_key_faults_and_its_index_is_nobodys(void **state)
 }
 
 static void
+special_keys_go_with_their_capabilities(void **state)
+{
+	struct fixture *fx = fixture_new("caps=-null_mkey"), *other;
+
+	(void)state;
+	cmd_begin(fx, MLX5_CMD_OP_QUERY_SPECIAL_CONTEXTS, 0);
+	assert_int_equal(cmd_run(fx, PRM_BYTES(query_special_contexts_in),
+		PRM_BYTES(query_special_contexts_out)), 0);
+	assert_int_equal(PRM_GET(query_special_contexts_out, fx->out, null_mkey), 0);
+	assert_int_equal(PRM_GET(query_special_contexts_out, fx->out, dump_fill_mkey), NULL_KEY);
+	fixture_free(fx);
+	other = fixture_new("caps=-dump_fill_mkey");
+	cmd_begin(other, MLX5_CMD_OP_QUERY_SPECIAL_CONTEXTS, 0);
+	assert_int_equal(cmd_run(other, PRM_BYTES(query_special_contexts_in),
+		PRM_BYTES(query_special_contexts_out)), 0);
+	assert_int_equal(PRM_GET(query_special_contexts_out, other->out, null_mkey), NULL_KEY);
+	assert_int_equal(PRM_GET(query_special_contexts_out, other->out, dump_fill_mkey), 0);
+	fixture_free(other);
+}
+
+static void
 other_protection_domain_faults(void **state)
 {
 	struct fixture *fx = *state;
@@ -1033,6 +1054,7 @@ main(void)
 		TEST(key_at_the_end_of_the_address_space_does_not_wrap),
 		TEST(keys_that_do_not_exist_fault),
 		TEST(null_key_faults_and_its_index_is_nobodys),
+		cmocka_unit_test(special_keys_go_with_their_capabilities),
 		TEST(other_protection_domain_faults),
 		TEST(rights_are_those_of_the_key),
 		TEST(refusal_of_the_host_is_a_fault),
