@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compare drivers on one emulated ConnectX: dpdk-test-vdpa's benchmarks, one cell at a time.
 
-A cell is a benchmark, a gap and a configuration (a driver and its arguments). Its outcome is a
-file in the output folder, which makes a run resumable; from all of them come the table, one JSON
-file and a chart. Started by bench.sh; see --help.
+A cell is a setting (queues, memory, what commands cost, capabilities), a benchmark, a gap and a
+configuration (a driver and its arguments). Its outcome is a file in the output folder, which makes
+a run resumable; from all of them come the tables, one JSON file and a chart. Started by bench.sh;
+see --help. Which cells there are is bench_plan.py's.
 """
 import argparse
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -21,19 +21,18 @@ import sys
 import time
 
 import bench_chart
+import bench_plan
+import bench_reach
 import bench_table
+from bench_plan import ALL_CAPS, BENCHES, DEVICE, GAPS_MS, GIB, Configuration
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BENCHES = ('reset', 'remap', 'replace')
-GAPS_MS = (0, 2000)
 ITERATIONS, QUICK_ITERATIONS = 10, 5
-DEVICE = '0000:e1:00.2'     # what mlx5-emu-run shows unless told
 PEER = 'librte_vdpa_mlx5.so'
 PEER_PARTS = (PEER, 'librte_common_mlx5.so')
-TUNED = 'queues=16,queue_size=256,max_conf_threads=8'
+QUICK_TARGETS = ('emu/mlx5-emu-run', 'app/test-vdpa/dpdk-test-vdpa')
 
 CORES, HUGEPAGE_MB = '0,1', 64
-GIB = 1 << 30
 ATTEMPTS = 2                # at a cell until it is taken for failed
 START_SECONDS = 40          # of an attempt, for all that is not an iteration
 ITERATION_SECONDS = 2       # ... and of an iteration without memory
@@ -41,26 +40,8 @@ GIB_SECONDS = 3             # ... for each GiB that it has
 TERM_SECONDS = 5            # from the request to leave until the kill
 RESERVE = GIB // 2          # memory to be left to others
 SIZE_UNIT = 2 << 20
-
-
-class Configuration:
-    """A driver and its arguments: a column of the table."""
-
-    def __init__(self, name, title, eal, peer=False):
-        self.name, self.title, self.eal, self.peer = name, title, eal, peer
-
-
-def configurations(device):
-    """The four that are always compared."""
-    nvidia = 'class=vdpa'
-    ours = ['--no-pci', '--vdev=vdpa_mlx5_persist0,dev=%s,persist=' % device]
-    return [
-        Configuration('nvidia', 'NVIDIA default', ['-a', '%s,%s' % (device, nvidia)], True),
-        Configuration('nvidia-tuned', 'NVIDIA tuned',
-                      ['-a', '%s,%s,%s' % (device, nvidia, TUNED)], True),
-        Configuration('off', 'ours persist=off', [ours[0], ours[1] + 'off']),
-        Configuration('reset', 'ours persist=reset', [ours[0], ours[1] + 'reset']),
-    ]
+TWO_GUESTS = ('replace', 'start')
+WORTH_TELLING = 120         # seconds left
 
 
 # ---- options ----
@@ -124,13 +105,21 @@ def version():
     return re.search(r"version: '([^']+)'", (ROOT / 'meson.build').read_text())[1]
 
 
-def parse_options(argv):
-    standard = [c.name for c in configurations(DEVICE)]
+def caps(text):
+    """Capabilities as mlx5-emu-run's --device has them, or none changed."""
+    if text != ALL_CAPS and not re.fullmatch(r'[+-]\w+(:[+-]\w+)*', text):
+        raise argparse.ArgumentTypeError(
+            '%s: must be %s, or capabilities with + or -, joined by :' % (text, ALL_CAPS))
+    return text
+
+
+def new_parser(names):
     parser = Parser(
         prog='devtools/bench.sh', allow_abbrev=False,
         description="Compare NVIDIA's driver, with its default arguments and tuned (%s), and "
-                    'ours, with persist=off and persist=reset, on the same emulated ConnectX. '
-                    'Sets up and builds first.' % TUNED,
+                    'ours, with persist=off and persist=reset (where the connection ends, '
+                    'persist=reconnect), on the same emulated ConnectX. Sets up and builds first. '
+                    'A LIST is joined by commas; cells are all combinations.' % bench_plan.TUNED,
         epilog="Exit status: 0; 1 if a cell that is not NVIDIA's failed or a packet of it was "
                'harmed; 2 on bad usage.')
     add = parser.add_argument
@@ -138,50 +127,112 @@ def parse_options(argv):
     add('--out', metavar='DIR', type=pathlib.Path, default=pathlib.Path('bench-results'),
         help='where results go: table.txt, bench.json, bench.svg, cells/ (%(default)s)')
     add('--quick', action='store_true',
-        help='%d iterations and gap 0 unless told otherwise' % QUICK_ITERATIONS)
+        help='a few cells of %d iterations that show what this project is to reach, in minutes; '
+             '--bench and --config select of them' % QUICK_ITERATIONS)
+    add('--all', action='store_true',
+        help='the whole matrix where nothing else is said: a night and more')
     add('--fresh', action='store_true',
         help='run all cells; else those in DIR that have figures, of the same build with the '
              'same options, are not run again')
-    add('--mem', metavar='SIZE', type=size, default=GIB, help="the guest's memory (1G)")
-    add('--queues', metavar='PAIRS', type=number(1), default=4, help='queue pairs (%(default)s)')
-    add('--iterations', metavar='N', type=number(1), help='of each cell (%d)' % ITERATIONS)
-    add('--bench', metavar='LIST', type=several(one_of(BENCHES)), default=list(BENCHES),
+    add('--show', action='store_true', help='run nothing: tables of the cells that are there')
+    add('--bench', metavar='LIST', type=several(one_of(BENCHES)),
         help='which of ' + ','.join(BENCHES))
+    add('--config', metavar='LIST', type=several(one_of(names)), help='which of ' + ','.join(names))
     add('--gap', metavar='LIST', type=several(number(0)),
         help='ms from the stop to the next start (%s)' % ','.join(map(str, GAPS_MS)))
-    add('--config', metavar='LIST', type=several(one_of(standard)), default=standard,
-        help='which of ' + ','.join(standard))
+    add('--pairs', '--queues', metavar='LIST', type=several(number(1)),
+        help='queue pairs (4; all: 1,4,16)')
+    add('--mem', metavar='LIST', type=several(size), help="the guest's memory (1G; all: 1G,4G,8G)")
+    add('--profile', '--latency', metavar='LIST', type=several(str),
+        help="what a command is charged, as mlx5-emu-run's --latency has it (none; all: "
+             'none,cx6dx)')
+    add('--caps', metavar='LIST', type=several(caps),
+        help='capabilities that the device has not, or has besides (%s; all: %s). A list that '
+             'begins with - follows a =' % (ALL_CAPS, ','.join(bench_plan.CAPS)))
+    add('--iterations', metavar='N', type=number(1), help='of each cell (%d)' % ITERATIONS)
     add('--add', metavar='NAME=EAL_OPTIONS', type=added, action='append', default=[],
         help='one more column: any vDPA driver by its EAL options; may be repeated')
     add('--emu-device', metavar='SPEC', help="the device, as mlx5-emu-run's --device has it")
-    add('--latency', metavar='PROFILE', default='none',
-        help="what a command is charged, as mlx5-emu-run's --latency has it (%(default)s)")
-    add('--attempts', metavar='N', type=number(1), default=ATTEMPTS,
-        help='at a cell whose driver does not come back (%(default)s)')
+    add('--attempts', metavar='N', type=number(1),
+        help="at a cell whose driver does not come back (%d; quick, NVIDIA's: 1)" % ATTEMPTS)
     add('--timeout', metavar='SECONDS', type=number(1),
         help='of an attempt (%d, and more for iterations, gap and memory)' % START_SECONDS)
     add('--build', metavar='DIR', type=pathlib.Path,
         help='use this build as it is, and set up nothing')
+    return parser
+
+
+def parse_options(argv):
+    names = [c.name for c in bench_plan.standard(DEVICE)]
+    parser = new_parser(names)
     options = parser.parse_args(argv)
+    if options.quick:
+        for name in ('all', 'gap', 'pairs', 'mem', 'profile', 'caps', 'add'):
+            if getattr(options, name):
+                parser.error('--quick has its own cells, it takes no --%s' % name)
+    plan = bench_plan
+    for name, default, everything in (
+            ('gap', GAPS_MS, GAPS_MS), ('pairs', plan.STANDARD_PAIRS, plan.PAIRS),
+            ('mem', plan.STANDARD_MEMS, plan.MEMS), ('caps', plan.STANDARD_CAPS, plan.CAPS),
+            ('profile', plan.STANDARD_PROFILES, plan.PROFILES)):
+        if not getattr(options, name):
+            setattr(options, name, list(everything if options.all else default))
     options.iterations = options.iterations or (QUICK_ITERATIONS if options.quick else ITERATIONS)
-    options.gap = options.gap or list(GAPS_MS[:1] if options.quick else GAPS_MS)
-    check(parser, options)
+    device = re.search(r'(?:^|,)bdf=([^,]+)', options.emu_device or '')
+    options.device = device[1] if device else DEVICE
+    options.columns = columns_of(options, names)
+    options.bench = options.bench or list(BENCHES)
+    options.specs = specs_of(options)
+    check(parser, options, names)
     return options
 
 
-def check(parser, options):
+def columns_of(options, names):
+    """The configurations, in the order of the table."""
+    found = [c for c in bench_plan.standard(options.device) if c.name in (options.config or names)]
+    found += options.add
+    if options.quick and not options.config:
+        found += bench_plan.threads(options.device)
+    return found
+
+
+def specs_of(options):
+    """What is to be measured."""
+    if not options.quick:
+        return bench_plan.matrix(options, options.columns)
+    chosen = {c.name for c in options.columns}
+    return [spec for spec in bench_plan.quick(options.device)
+            if spec.config.name in chosen and spec.bench in options.bench]
+
+
+def need(spec):
+    """Memory that a cell takes. The guest that is replaced is there beside its successor."""
+    return spec.setting.mem * (2 if spec.bench in TWO_GUESTS else 1) + RESERVE
+
+
+def check(parser, options, names):
     """What no option shows by itself."""
-    names = [c.name for c in configurations(DEVICE) + options.add]
+    names = names + [c.name for c in options.add]
     for name in names:
         if names.count(name) > 1:
             parser.error('--add %s: this name is taken' % name)
-    # The guest that is replaced is there beside its successor.
-    need = options.mem * (2 if 'replace' in options.bench else 1) + RESERVE
+    if 'caps=' in (options.emu_device or '') and options.caps != [ALL_CAPS]:
+        parser.error('--caps: --emu-device has capabilities already')
+    if not options.specs:
+        parser.error('no cell is left of these')
     meminfo = pathlib.Path('/proc/meminfo').read_text()
     available = int(re.search(r'MemAvailable:\s*(\d+) kB', meminfo)[1]) << 10
-    if need > available:
+    if options.quick or options.all:
+        # Nobody asked for a certain size.
+        left_out = [spec for spec in options.specs if need(spec) > available]
+        for size_left in sorted({spec.setting.mem for spec in left_out}):
+            print('bench: cells with %d GiB that this machine has no room for are left out' %
+                  (size_left // GIB))
+        options.specs = [spec for spec in options.specs if need(spec) <= available]
+    most = max(map(need, options.specs), default=0)
+    if most > available or not options.specs:
         parser.error('--mem: this run takes %.1f GiB, the machine has %.1f' %
-                     (need / GIB, available / GIB))
+                     (most / GIB, available / GIB))
 
 
 # ---- the build ----
@@ -215,10 +266,14 @@ def prepare(options):
     """Set up and build, unless there is a build to be used."""
     if options.build:
         return Build(options.build.resolve())
-    for script in ('setup.sh', 'build.sh'):
-        if subprocess.run([ROOT / 'usertools' / script], check=False).returncode:
+    folder = ROOT / 'build'
+    steps = [[ROOT / 'usertools' / 'setup.sh'], [ROOT / 'usertools' / 'build.sh']]
+    if options.quick:
+        steps[1] += ['--only', ' '.join(QUICK_TARGETS)]
+    for step in steps:
+        if subprocess.run(step, check=False).returncode:
             sys.exit(1)
-    return Build(ROOT / 'build')
+    return Build(folder)
 
 
 # ---- cells ----
@@ -226,29 +281,42 @@ def prepare(options):
 class Cell:
     """One run of dpdk-test-vdpa."""
 
-    def __init__(self, options, build, bench, gap_ms, config):
+    def __init__(self, options, build, spec):
         self.options, self.build = options, build
-        self.bench, self.gap_ms, self.config = bench, gap_ms, config
-        self.name = '%s-%d-%s' % (bench, gap_ms, config.name)
+        self.setting, self.bench, self.gap_ms, self.config = spec
+        self.name = '%s-%d-%s-%dp-%dM-%s-%s' % (
+            self.bench, self.gap_ms, self.config.name, self.setting.pairs, self.setting.mem >> 20,
+            self.setting.profile, self.setting.caps.replace(':', '_'))
         self.folder = options.out / 'cells'
         self.file = self.folder / (self.name + '.json')
         self.log = self.folder / (self.name + '.log')
         self.result_file = self.folder / (self.name + '.result')
         self.report_file = self.folder / (self.name + '.report')
+        self.attempts = options.attempts or (
+            1 if options.quick and self.config.peer else ATTEMPTS)
 
     def title(self):
         return '%s, gap %d ms, %s' % (self.bench, self.gap_ms, self.config.title)
 
+    def key(self):
+        """What tells it from others, as the JSON file has it."""
+        return {'profile': self.setting.profile, 'caps': self.setting.caps,
+                'queue_pairs': self.setting.pairs, 'mem_bytes': self.setting.mem,
+                'bench': self.bench, 'gap_ms': self.gap_ms, 'configuration': self.config.name}
+
     def emulator(self):
         """Options of mlx5-emu-run."""
-        spec = self.options.emu_device
-        return ['--latency', self.options.latency] + (['--device', spec] if spec else [])
+        spec = [self.options.emu_device] if self.options.emu_device else []
+        if self.setting.caps != ALL_CAPS:
+            spec.append('caps=' + self.setting.caps)
+        return ['--latency', self.setting.profile] + (['--device', ','.join(spec)] if spec else [])
 
     def program(self):
         """Options of dpdk-test-vdpa, of EAL and its own."""
-        return ['-l', CORES, '-m', str(HUGEPAGE_MB), '--in-memory', *self.config.eal, '--',
-                '--bench', self.bench, '--gap', str(self.gap_ms), '--mem', str(self.options.mem),
-                '--queues', str(self.options.queues), '--iterations', str(self.options.iterations)]
+        return ['-l', CORES, '-m', str(HUGEPAGE_MB), '--in-memory',
+                *self.config.eal_of(self.bench), '--', '--bench', self.bench,
+                '--gap', str(self.gap_ms), '--mem', str(self.setting.mem),
+                '--queues', str(self.setting.pairs), '--iterations', str(self.options.iterations)]
 
     def command(self):
         """The whole command line. Programs of other runs are kept apart by EAL's file prefix."""
@@ -264,7 +332,7 @@ class Cell:
 
     def seconds(self):
         """Time that an attempt may take."""
-        each = ITERATION_SECONDS + self.gap_ms / 1000 + GIB_SECONDS * self.options.mem / GIB
+        each = ITERATION_SECONDS + self.gap_ms / 1000 + GIB_SECONDS * self.setting.mem / GIB
         return self.options.timeout or START_SECONDS + round(each * self.options.iterations)
 
     def done(self):
@@ -284,7 +352,7 @@ class Cell:
             if status != 'failed':
                 break
             failures.append(line)
-            if len(failures) == self.options.attempts:
+            if len(failures) == self.attempts:
                 break
         if failures and status != 'failed':
             status = 'unclean'
@@ -292,8 +360,7 @@ class Cell:
                 '%d of %d attempts failed (%s)' % (len(failures), len(failures) + 1, failures[-1]),
                 line]))
         outcome = {
-            'bench': self.bench, 'gap_ms': self.gap_ms, 'configuration': self.config.name,
-            'status': status, 'line': line, 'failures': failures,
+            **self.key(), 'status': status, 'line': line, 'failures': failures,
             'seconds': round(time.monotonic() - start, 1),
             'command': self.command(), 'identity': self.identity(),
             'result': read_json(self.result_file), 'report': read_json(self.report_file)}
@@ -413,11 +480,15 @@ class Progress:
 
     def __init__(self, total):
         self.total, self.number = total, 0
-        self.start, self.text = 0, ''
+        self.start, self.text, self.setting = 0, '', None
+        self.begun, self.ran = time.monotonic(), 0
         self.tty = sys.stdout.isatty()
 
     def begin(self, cell):
         self.number += 1
+        if cell.setting != self.setting:
+            self.setting = cell.setting
+            print(bench_table.group_title(tuple(self.setting)), flush=True)
         self.start = time.monotonic()
         self.text = '[%*d/%d] %s' % (len(str(self.total)), self.number, self.total, cell.title())
         if self.tty:
@@ -429,6 +500,12 @@ class Progress:
 
     def end(self, what):
         print('%s%s: %s' % ('\r\x1b[K' if self.tty else '', self.text, what), flush=True)
+
+    def left(self):
+        """About how long it goes on, judged by the cells that were run."""
+        self.ran += 1
+        seconds = (time.monotonic() - self.begun) / self.ran * (self.total - self.number)
+        return ', about %d min left' % (seconds / 60) if seconds > WORTH_TELLING else ''
 
 
 def summary(outcome):
@@ -443,36 +520,39 @@ def summary(outcome):
 
 # ---- the run ----
 
-def measure(options, build, columns):
-    """All cells, one after the other; those to be compared follow each other."""
-    cells = [Cell(options, build, *what)
-             for what in itertools.product(options.bench, options.gap, columns)]
-    progress = Progress(len(cells))
+def measure(options, build):
+    """All cells, one after the other."""
+    progress = Progress(len(options.specs))
     outcomes = []
-    for cell in cells:
+    for spec in options.specs:
+        cell = Cell(options, build, spec)
+        if options.show:
+            outcomes += filter(None, [read_json(cell.file)])
+            continue
         progress.begin(cell)
         outcome = None if options.fresh else cell.done()
         if outcome:
             progress.end(summary(outcome) + ' (kept)')
         else:
             outcome = cell.run(progress)
-            progress.end('%s (%.0f s)' % (summary(outcome), outcome['seconds']))
+            progress.end('%s (%.0f s%s)' % (summary(outcome), outcome['seconds'],
+                                            progress.left()))
         outcomes.append(outcome)
     return outcomes
 
 
-def document(options, build, columns, outcomes):
+def document(options, build, outcomes):
     """The JSON file: all cells, and what they have in common."""
-    return {
+    data = {
         'version': version(), 'build': build.digest,
         'machine': {'kernel': platform.release(), 'processors': os.cpu_count()},
-        'emu_device': options.emu_device, 'latency': options.latency,
-        'mem_bytes': options.mem, 'queue_pairs': options.queues, 'iterations': options.iterations,
-        'benches': options.bench, 'gaps_ms': options.gap,
+        'emu_device': options.emu_device, 'iterations': options.iterations,
         'configurations': [{'name': c.name, 'title': c.title, 'eal': c.eal, 'peer': c.peer}
-                           for c in columns],
+                           for c in options.columns],
         'cells': outcomes,
     }
+    data['reach'] = bench_reach.measure(data)
+    return data
 
 
 def show(path):
@@ -491,19 +571,20 @@ def main(argv):
         print('bench: --out %s: %s' % (options.out, error.strerror), file=sys.stderr)
         return 2
     build = prepare(options)
-    device = re.search(r'(?:^|,)bdf=([^,]+)', options.emu_device or '')
-    columns = [c for c in configurations(device[1] if device else DEVICE)
-               if c.name in options.config] + options.add
-    outcomes = measure(options, build, columns)
-    data = document(options, build, columns, outcomes)
-    table = bench_table.render(data)
+    outcomes = measure(options, build)
+    if not outcomes:
+        print('bench: --show: there is no cell of these in %s' % show(options.out),
+              file=sys.stderr)
+        return 1
+    data = document(options, build, outcomes)
+    table = bench_table.render(data) + bench_reach.render(data['reach'])
     files = {'table.txt': table, 'bench.json': json.dumps(data, indent=1) + '\n',
              'bench.svg': bench_chart.render(data)}
     for name, text in files.items():
         write_file(options.out / name, text)
     print('\n' + table)
     print('bench: %s' % ', '.join(str(show(options.out / name)) for name in files))
-    peers = [c.name for c in columns if c.peer]
+    peers = [c.name for c in options.columns if c.peer]
     good = all(outcome['status'] == 'ok' or outcome['configuration'] in peers
                for outcome in outcomes)
     return 0 if good else 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What bench.py measured, as a chart in SVG: a panel for each benchmark and gap, a row for each
-configuration, and a mark for each time on one logarithmic scale that all panels share.
+"""What bench.py measured, as a chart in SVG: a panel for each setting, benchmark and gap, a
+row for each configuration, and a mark for each time on one logarithmic scale that all panels share.
 
     python3 devtools/bench_chart.py bench-results/bench.json >chart.svg
 """
@@ -16,7 +16,7 @@ HEAD = 96                       # title, subtitle and legend
 LABEL, PLOT, VALUE = 150, 300, 96
 PANEL = LABEL + PLOT + VALUE
 GUTTER = 28
-TITLE, ROW, AXIS = 30, 26, 36   # heights in a panel
+TITLE, ROW, AXIS = 34, 26, 40   # heights in a panel
 COLUMNS = 2
 REASON_CHARS = 52               # of a failure's line; all of it is in the table
 
@@ -112,13 +112,16 @@ def draw_row(drawing, scale, x, y, config, cell):
                  note, anchor='end', weight='bold')
 
 
-def draw_panel(drawing, scale, x, y, data, bench, gap_ms):
-    cells = bench_table.row_cells(data, bench, gap_ms)
-    rows = len(data['configurations'])
+def draw_panel(drawing, scale, x, y, data, panel):
+    """A setting, a benchmark and a gap."""
+    group, bench, gap_ms = panel
+    cells = bench_table.row_cells(data, group, bench, gap_ms)
+    columns = [c for c in data['configurations'] if c['name'] in cells]
     top = y + TITLE
-    drawing.text(x + LABEL, y + 16, bench_table.row_title(bench, gap_ms), 14, weight='bold')
-    draw_axis(drawing, scale, x + LABEL, top, top + rows * ROW)
-    for i, config in enumerate(data['configurations']):
+    drawing.text(x + LABEL, y + 2, bench_table.group_title(group), 11, MUTED)
+    drawing.text(x + LABEL, y + 20, bench_table.row_title(bench, gap_ms), 14, weight='bold')
+    draw_axis(drawing, scale, x + LABEL, top, top + len(columns) * ROW)
+    for i, config in enumerate(columns):
         draw_row(drawing, scale, x, top + ROW * i + ROW / 2, config, cells[config['name']])
 
 
@@ -129,23 +132,35 @@ def draw_legend(drawing, x, y):
         x += 40 + 8 * len(name)
 
 
+def panel_rows(data):
+    """The panels, those beside each other in a list; a setting begins a line."""
+    for group in bench_table.groups(data):
+        panels = [(group, *row) for row in bench_table.group_rows(data, group)]
+        for i in range(0, len(panels), COLUMNS):
+            yield panels[i:i + COLUMNS]
+
+
+def panel_height(data, panel):
+    return TITLE + ROW * len(bench_table.row_cells(data, *panel)) + AXIS
+
+
 def render(data):
     """The document."""
-    panels = [(bench, gap_ms) for bench in data['benches'] for gap_ms in data['gaps_ms']]
-    columns = min(COLUMNS, len(data['gaps_ms']))
-    height = TITLE + ROW * len(data['configurations']) + AXIS
+    rows = list(panel_rows(data))
     scale = Scale([ms for cell in data['cells'] if bench_table.good(cell)
                    for ms in times_ms(cell).values()])
     drawing = Drawing()
     drawing.text(MARGIN, MARGIN + 12, "What a guest's restart takes", 18, weight='bold')
     drawing.text(MARGIN, MARGIN + 34, bench_table.settings(data), 12, MUTED)
     draw_legend(drawing, MARGIN, MARGIN + 58)
-    for i, (bench, gap_ms) in enumerate(panels):
-        draw_panel(drawing, scale, MARGIN + i % columns * (PANEL + GUTTER),
-                   HEAD + i // columns * height, data, bench, gap_ms)
-    bottom = HEAD + -(-len(panels) // columns) * height
+    bottom = HEAD
+    for panels in rows:
+        for i, panel in enumerate(panels):
+            draw_panel(drawing, scale, MARGIN + i * (PANEL + GUTTER), bottom, data, panel)
+        bottom += max(panel_height(data, panel) for panel in panels)
     if any(cell['line'] for cell in data['cells'] if bench_table.good(cell)):
         drawing.text(MARGIN, bottom + 4, '* see the notes of table.txt', 11, MUTED)
+    columns = max(len(panels) for panels in rows)
     width = 2 * MARGIN + columns * PANEL + (columns - 1) * GUTTER
     return drawing.document(width, bottom + MARGIN, "What a guest's restart takes")
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What bench.py measured, as text: one table, and where NVIDIA's driver is the better one."""
+"""What bench.py measured, as text: a table for each setting, and where NVIDIA's driver is the
+better one."""
 
 LABEL_WIDTH = 26
 MIN_WIDTH = 13
 REFERENCE = 'reset'     # our configuration that others are compared with
 MARGIN = 1.05           # what is closer than this is no difference
 CLOCK_US = 0.1          # the smallest time that there is
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 
 # Times of a row: key, name.
 TIMES = (('blackout_us', 'blackout'), ('close_us', 'close'), ('conf_us', 'conf'))
@@ -21,10 +22,42 @@ def row_title(bench, gap_ms):
     return '%s, gap %d ms' % (bench, gap_ms)
 
 
-def row_cells(data, bench, gap_ms):
+SETTING = ('profile', 'caps', 'queue_pairs', 'mem_bytes')
+
+
+def groups(data):
+    """The settings in the order of their first cells."""
+    return list(dict.fromkeys(tuple(cell[key] for key in SETTING) for cell in data['cells']))
+
+
+def group_cells(data, group):
+    return [cell for cell in data['cells'] if tuple(cell[key] for key in SETTING) == group]
+
+
+def group_rows(data, group):
+    """The benchmarks and gaps of a setting."""
+    return list(dict.fromkeys((cell['bench'], cell['gap_ms'])
+                              for cell in group_cells(data, group)))
+
+
+def group_columns(data, group):
+    """The configurations of a setting, in the order of all."""
+    there = {cell['configuration'] for cell in group_cells(data, group)}
+    return [config for config in data['configurations'] if config['name'] in there]
+
+
+def row_cells(data, group, bench, gap_ms):
     """The cells of a row by configuration."""
-    return {cell['configuration']: cell for cell in data['cells']
+    return {cell['configuration']: cell for cell in group_cells(data, group)
             if (cell['bench'], cell['gap_ms']) == (bench, gap_ms)}
+
+
+def group_title(group):
+    """A setting in a line."""
+    profile, caps, pairs, mem = group
+    text = '%s, %g GiB' % (plural(pairs, 'queue pair'), mem / GIB)
+    text += ', commands %s' % ('free' if profile == 'none' else 'charged by profile ' + profile)
+    return text + ('' if caps == 'all' else ', caps=' + caps)
 
 
 def net_us(cell, key):
@@ -35,12 +68,10 @@ def net_us(cell, key):
 
 def settings(data):
     """What all cells have in common, in a line."""
-    text = '%d MiB of guest memory, %s, medians of %s' % (
-        data['mem_bytes'] // MIB, plural(data['queue_pairs'], 'queue pair'),
-        plural(data['iterations'], 'iteration'))
+    text = 'Medians of %s' % plural(data['iterations'], 'iteration')
     if data['emu_device']:
         text += ', device ' + data['emu_device']
-    return text + ', commands charged by profile %s' % data['latency']
+    return text
 
 
 def good(cell):
@@ -88,29 +119,35 @@ def times_ours(cell, ours, keys):
     return '%.1f' % (cells[0] / cells[1])
 
 
-def lines_of_row(data, bench, gap_ms, notes):
+def lines_of_row(data, group, bench, gap_ms, notes):
     """The lines of a row: a name and a text for each configuration."""
-    by_name = row_cells(data, bench, gap_ms)
-    cells = [by_name[c['name']] for c in data['configurations']]
+    by_name = row_cells(data, group, bench, gap_ms)
+    cells = [by_name.get(c['name']) for c in group_columns(data, group)]
     ours = by_name.get(REFERENCE)
-    marks = [notes.mark('%s: %s' % (cell['configuration'], cell['line'])) if cell['line'] else ''
-             for cell in cells]
-    yield row_title(bench, gap_ms), [mark if good(cell) else 'failed ' + mark
-                                     for cell, mark in zip(cells, marks)]
+
+    def each(text):
+        return [text(cell) if good(cell) else '' for cell in cells]
+
+    def head(cell):
+        if cell is None:
+            return ''
+        mark = notes.mark('%s: %s' % (cell['configuration'], cell['line'])) if cell['line'] else ''
+        return mark if good(cell) else 'failed ' + mark
+
+    yield row_title(bench, gap_ms), [head(cell) for cell in cells]
     for key, name in TIMES:
-        yield '  %s, ms' % name, [milliseconds(cell['result'][key]['median']) if good(cell) else ''
-                                  for cell in cells]
-    for name, text in (('  commands', commands), ('  pinned, MiB', pinned)):
-        yield name, [text(cell) if good(cell) else '' for cell in cells]
-    if good(ours):
-        yield '  blackout, x ours', [times_ours(cell, ours, ['blackout_us']) for cell in cells]
-        yield '  close + conf, x ours', [times_ours(cell, ours, ['close_us', 'conf_us'])
-                                         for cell in cells]
+        yield '  %s, ms' % name, each(lambda c, key=key: milliseconds(c['result'][key]['median']))
+    yield '  commands', each(commands)
+    yield '  pinned, MiB', each(pinned)
+    if good(ours) and len(cells) > 1:
+        yield '  blackout, x ours', each(lambda c: times_ours(c, ours, ['blackout_us']))
+        yield '  close + conf, x ours', each(
+            lambda c: times_ours(c, ours, ['close_us', 'conf_us']))
 
 
-def header(data, widths):
+def header(columns, widths):
     """The titles, each in two lines."""
-    words = [c['title'].split(' ', 1) for c in data['configurations']]
+    words = [c['title'].split(' ', 1) for c in columns]
     words = [pair if len(pair) == 2 else ['', pair[0]] for pair in words]
     return [line(['', [pair[i] for pair in words]], widths) for i in (0, 1)]
 
@@ -123,14 +160,14 @@ def line(entry, widths):
 
 # ---- who is better ----
 
-def better(data, bench, gap_ms):
+def better(data, group, bench, gap_ms):
     """Where a driver of NVIDIA's is better than ours in a row, one line for each configuration."""
-    cells = row_cells(data, bench, gap_ms)
+    cells = row_cells(data, group, bench, gap_ms)
     ours = cells.get(REFERENCE)
     if not good(ours):
         return
     for config in data['configurations']:
-        cell = cells[config['name']]
+        cell = cells.get(config['name'])
         if not config['peer'] or not good(cell):
             continue
         found = []
@@ -161,26 +198,39 @@ def verdict(data):
     names = {c['name'] for c in data['configurations']}
     if REFERENCE not in names or not any(c['peer'] for c in data['configurations']):
         return []
-    found = [text for bench in data['benches'] for gap_ms in data['gaps_ms']
-             for text in better(data, bench, gap_ms)]
+    found = []
+    for group in groups(data):
+        lines = [text for row in group_rows(data, group) for text in better(data, group, *row)]
+        if lines and len(groups(data)) > 1:
+            found.append(' %s' % group_title(group))
+        found += lines
     what = "NVIDIA's driver is better than ours with persist=reset "
     return ['', what + 'in:'] + found if found else ['', what + 'in no cell.']
+
+
+# ---- the whole ----
+
+def render_group(data, group, notes):
+    """The table of a setting."""
+    columns = group_columns(data, group)
+    rows = [list(lines_of_row(data, group, *row, notes)) for row in group_rows(data, group)]
+    widths = [max([MIN_WIDTH] + [len(texts[i]) + 2 for row in rows for _, texts in row] +
+                  [len(word) + 2 for word in config['title'].split(' ', 1)])
+              for i, config in enumerate(columns)]
+    rule = '-' * (LABEL_WIDTH + sum(widths))
+    text = [group_title(group)] + header(columns, widths) + [rule]
+    for row in rows:
+        text += [line(entry, widths) for entry in row] + ['']
+    text[-1] = rule
+    return text + ['']
 
 
 def render(data):
     """The whole text."""
     notes = Notes()
-    rows = [list(lines_of_row(data, bench, gap_ms, notes))
-            for bench in data['benches'] for gap_ms in data['gaps_ms']]
-    widths = [max([MIN_WIDTH] + [len(texts[i]) + 2 for row in rows for _, texts in row] +
-                  [len(word) + 2 for word in config['title'].split(' ', 1)])
-              for i, config in enumerate(data['configurations'])]
-    rule = '-' * (LABEL_WIDTH + sum(widths))
     text = [settings(data) + '.',
             'Commands: in close/in conf/in the background. The blackout contains the gap.',
             '"x ours": in times of what ours with persist=reset takes, gaps left out.', '']
-    text += header(data, widths) + [rule]
-    for row in rows:
-        text += [line(entry, widths) for entry in row] + ['']
-    text[-1] = rule
-    return '\n'.join(text + notes.render() + verdict(data)) + '\n'
+    for group in groups(data):
+        text += render_group(data, group, notes)
+    return '\n'.join(text[:-1] + notes.render() + verdict(data)) + '\n'

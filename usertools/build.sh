@@ -7,8 +7,9 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 
 usage() {
 	cat <<-EOT
-	Usage: usertools/build.sh [DIR [-DOPTION=VALUE]...]
-	Builds in DIR (build/ of this tree), with these options of meson. See usertools/setup.sh first.
+	Usage: usertools/build.sh [--only "TARGET..."] [DIR [-DOPTION=VALUE]...]
+	Builds in DIR (build/ of this tree), with these options of meson, all or only some targets of
+	ninja's. See usertools/setup.sh first.
 	EOT
 }
 
@@ -22,6 +23,11 @@ configure() {
 	fi
 }
 
+TARGETS=()
+if [ "${1-}" = --only ] && [ $# -gt 1 ]; then
+	read -ra TARGETS <<<"$2"
+	shift 2
+fi
 case "${1-}" in
 -h|--help) usage; exit 0 ;;
 -*) echo "build: $1 is no folder; see --help" >&2; exit 2 ;;
@@ -31,7 +37,7 @@ DIR=${1-$ROOT/build}
 LOG=$DIR/build.log
 echo "build: building in $(basename "$DIR")/"
 mkdir -p "$DIR"
-if ! { configure "$DIR" "$@" && ninja -C "$DIR"; } >"$LOG" 2>&1; then
+if ! { configure "$DIR" "$@" && ninja -C "$DIR" "${TARGETS[@]}"; } >"$LOG" 2>&1; then
 	tail -n 100 "$LOG" >&2
 	echo "build: failed, see $LOG" >&2
 	exit 1
