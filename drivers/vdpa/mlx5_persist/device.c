@@ -202,9 +202,6 @@ static void
 close_device(struct mlx5p_dev *dev)
 {
 	stop_all(dev);
-	/* Without SUSPEND -> RDY a queue object is of no further use once it stopped. */
-	if (!mlx5p_queues_reusable(dev->queues))
-		mlx5p_queues_drop(dev->queues);
 	dev->configured = false;
 	mlx5p_memory_virtio_reset(dev->memory);
 }
@@ -213,8 +210,10 @@ void
 mlx5p_dev_close(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (mlx5p_memory_is_for(dev->memory, vid))
+	if (mlx5p_memory_is_for(dev->memory, vid)) {
 		close_device(dev);
+		mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory));
+	}
 	pthread_mutex_unlock(&dev->lock);
 }
 
@@ -227,9 +226,7 @@ mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 			close_device(dev);
 		mlx5p_memory_release(dev->memory);
 		mlx5p_notifier_forget(dev->notifier);
-		if (mlx5p_queues_prepare(dev->queues) < 0)
-			MLX5P_LOG(WARNING, dev->name,
-				"queues of the next front-end are not made ahead of it");
+		mlx5p_queues_prepare_later(dev->queues);
 	}
 	mlx5p_queues_want_none(dev->queues, vid);
 	pthread_mutex_unlock(&dev->lock);
@@ -300,6 +297,7 @@ mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stat
 	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues))
 		return -EINVAL;
 	pthread_mutex_lock(&dev->lock);
+	mlx5p_queues_settle(dev->queues);
 	ret = mlx5p_stats_get(mlx5p_queues_get(dev->queues, queue), stats, n);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
@@ -313,6 +311,7 @@ mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue)
 	if (queue < 0 || (uint32_t)queue >= mlx5p_queues_count(dev->queues))
 		return -EINVAL;
 	pthread_mutex_lock(&dev->lock);
+	mlx5p_queues_settle(dev->queues);
 	ret = mlx5p_stats_reset(mlx5p_queues_get(dev->queues, queue));
 	pthread_mutex_unlock(&dev->lock);
 	return ret;

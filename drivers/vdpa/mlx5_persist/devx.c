@@ -53,16 +53,26 @@ modify(const struct mlx5p_hw *hw, const char *what, struct mlx5p_obj *o, const v
 	return 0;
 }
 
+int
+mlx5p_devx_try_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *what)
+{
+	if (o->obj == NULL)
+		return 0;
+	errno = 0;
+	if (mlx5dv_devx_obj_destroy(o->obj)) {
+		MLX5P_LOG(ERR, hw->name, "cannot destroy %s 0x%x: %s", what, o->id,
+			strerror(errno));
+		return errno ? -errno : -EIO;
+	}
+	*o = (struct mlx5p_obj) { .obj = NULL };
+	return 0;
+}
+
 void
 mlx5p_devx_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *what)
 {
-	if (o->obj == NULL)
-		return;
-	if (mlx5dv_devx_obj_destroy(o->obj))
-		MLX5P_LOG(ERR, hw->name, "cannot destroy %s 0x%x: %s", what, o->id,
-			strerror(errno));
-	o->obj = NULL;
-	o->id = 0;
+	if (mlx5p_devx_try_destroy(hw, o, what) < 0)
+		*o = (struct mlx5p_obj) { .obj = NULL };
 }
 
 /* ---- capabilities ---- */

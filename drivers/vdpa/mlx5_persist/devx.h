@@ -28,7 +28,11 @@ mlx5p_obj_exists(const struct mlx5p_obj *o)
 	return o->obj != NULL;
 }
 
-/** Destroy an object; a no-op when there is none. A refusal is logged: the object leaks then. */
+/** Destroy an object; a no-op when there is none. @return 0, or a negative errno, logged: the
+ * object is still there. */
+int mlx5p_devx_try_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *what);
+
+/** The same, for good: an object that the card does not let go leaks. */
 void mlx5p_devx_destroy(const struct mlx5p_hw *hw, struct mlx5p_obj *o, const char *what);
 
 /* ---- capabilities: PRM section "HCA capabilities", general and virtio emulation ---- */

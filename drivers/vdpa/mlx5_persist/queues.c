@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <mlx5_prm.h>
 #include <rte_common.h>
@@ -13,6 +14,7 @@
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
+#include "path.h"
 #include "queues.h"
 #include "steer.h"
 #include "workers.h"
@@ -29,7 +31,7 @@ struct mlx5p_queues {
 	struct mlx5p_virtq_env env;
 	struct mlx5p_workers *workers;
 	struct mlx5p_steer *steer;
-	pthread_mutex_t unlist_lock; /* the table, while workers destroy queues */
+	pthread_mutex_t steer_lock; /* all use of it */
 	struct mlx5p_virtq *virtqs;
 	uint32_t n;
 	struct wants wants[CONNECTIONS];
@@ -37,6 +39,19 @@ struct mlx5p_queues {
 	uint16_t ahead_size;       /* ...for rings of this size */
 	atomic_uint top;           /* queues from here on never had an event queue */
 	struct mlx5p_conn conn;    /* of the last start */
+
+	/* In the background: queues are made ahead or anew. It owns them until settle(). */
+	struct mlx5p_job making;
+	bool renewal_due;          /* not begun yet */
+	uint32_t renew_mkey;
+	uint32_t renewed;          /* the one of renew_one() */
+	uint32_t keeper;           /* a receive queue that the table lists meanwhile */
+
+	/* In the background: the table follows receive queues that joined. */
+	struct mlx5p_job steering;
+	pthread_mutex_t table_lock;
+	uint32_t table[MLX5P_MAX_QUEUES], ntable;
+	bool table_changed, table_busy;
 };
 
 /* virtio-net: even queues receive, odd ones transmit (virtio 1.2, section 5.1.2). */
@@ -58,12 +73,6 @@ mlx5p_queues_get(struct mlx5p_queues *q, uint16_t queue)
 	return &q->virtqs[queue];
 }
 
-bool
-mlx5p_queues_reusable(const struct mlx5p_queues *q)
-{
-	return q->env.reuse;
-}
-
 /* ---- making them ---- */
 
 static void
@@ -71,18 +80,21 @@ unlist(void *arg, uint32_t virtq_id)
 {
 	struct mlx5p_queues *q = arg;
 
-	pthread_mutex_lock(&q->unlist_lock);
+	pthread_mutex_lock(&q->steer_lock);
 	mlx5p_steer_forget(q->steer, virtq_id);
-	pthread_mutex_unlock(&q->unlist_lock);
+	pthread_mutex_unlock(&q->steer_lock);
 }
 
-/* Other addresses and indices, maybe another key, features and ring type, in one modify: of an
- * object that never ran. One that is suspended needs freeze_to_rdy_supported besides. */
-static bool
-can_modify(const struct mlx5p_caps *caps)
+/* Once, so that an operator knows what a reset costs on this card. */
+static void
+log_path(const struct mlx5p_hw *hw, bool reuse)
 {
-	return caps->virtio_net_q_addr_modify && caps->virtio_q_index_modify &&
-		caps->vnet_modify_ext;
+	char text[512];
+
+	if (mlx5p_path_describe(&hw->caps, reuse, text, sizeof(text)))
+		MLX5P_LOG(INFO, hw->name, "path of a reset: %s", text);
+	else
+		MLX5P_LOG(NOTICE, hw->name, "path of a reset: %s", text);
 }
 
 int
@@ -96,14 +108,15 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 
 	if (q == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&q->unlist_lock, NULL);
+	pthread_mutex_init(&q->steer_lock, NULL);
+	pthread_mutex_init(&q->table_lock, NULL);
 	q->env = (struct mlx5p_virtq_env) {
 		.hw = hw,
 		.events = events,
 		.moderation = args->moderation,
 		.interrupts = args->event_mode == MLX5P_EVENT_INTERRUPT,
-		.modify = can_modify(caps),
-		.reuse = args->reuse_queues && can_modify(caps) && caps->freeze_to_rdy_supported,
+		.changeable = mlx5p_path_changeable(caps),
+		.reuse = args->reuse_queues && mlx5p_path_resumes(caps),
 		.unlist = unlist,
 		.unlist_arg = q,
 	};
@@ -121,6 +134,7 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 	}
 	for (; q->n < n; q->n++)
 		mlx5p_virtq_init(&q->virtqs[q->n], &q->env, q->n);
+	log_path(hw, args->reuse_queues);
 	*out = q;
 	return 0;
 }
@@ -132,10 +146,12 @@ mlx5p_queues_destroy(struct mlx5p_queues *q)
 
 	if (q == NULL)
 		return;
+	mlx5p_queues_settle(q);
 	for (i = 0; i < q->n; i++)
 		mlx5p_virtq_free(&q->virtqs[i]);
 	mlx5p_steer_destroy(q->steer);
-	pthread_mutex_destroy(&q->unlist_lock);
+	pthread_mutex_destroy(&q->table_lock);
+	pthread_mutex_destroy(&q->steer_lock);
 	free(q->virtqs);
 	free(q);
 }
@@ -179,6 +195,96 @@ for_queues(struct mlx5p_queues *q, bool (*match)(const struct mlx5p_queues *q, u
 	return round.ret;
 }
 
+/* ---- in the background ---- */
+
+void
+mlx5p_queues_settle(struct mlx5p_queues *q)
+{
+	mlx5p_job_wait(&q->making);
+	mlx5p_job_wait(&q->steering);
+}
+
+/* ---- which queues packets go to ---- */
+
+static uint32_t
+list_receivers(const struct mlx5p_queues *q, enum mlx5p_virtq_state state,
+		const struct mlx5p_virtq *without, uint32_t *ids)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < q->n; i++) {
+		const struct mlx5p_virtq *vq = &q->virtqs[i];
+
+		if (is_receive(i) && vq->state == state && vq != without)
+			ids[n++] = vq->obj.id;
+	}
+	return n;
+}
+
+static int
+steer(struct mlx5p_queues *q, const uint32_t *ids, uint32_t n)
+{
+	int ret;
+
+	pthread_mutex_lock(&q->steer_lock);
+	ret = mlx5p_steer_set(q->steer, ids, n);
+	pthread_mutex_unlock(&q->steer_lock);
+	return ret;
+}
+
+/* Lead packets to the receive queues in @state, @without left out. */
+static int
+steer_to(struct mlx5p_queues *q, enum mlx5p_virtq_state state, const struct mlx5p_virtq *without)
+{
+	uint32_t ids[MLX5P_MAX_QUEUES];
+
+	return steer(q, ids, list_receivers(q, state, without, ids));
+}
+
+/* As often as the list changed meanwhile. */
+static void
+write_table(void *arg, uint32_t i)
+{
+	uint32_t ids[MLX5P_MAX_QUEUES], n;
+	struct mlx5p_queues *q = arg;
+
+	RTE_SET_USED(i);
+	pthread_mutex_lock(&q->table_lock);
+	while (q->table_changed) {
+		q->table_changed = false;
+		n = q->ntable;
+		memcpy(ids, q->table, n * sizeof(ids[0]));
+		pthread_mutex_unlock(&q->table_lock);
+		if (steer(q, ids, n) < 0)
+			MLX5P_LOG(WARNING, q->env.hw->name,
+				"receive queues that joined get no packets");
+		pthread_mutex_lock(&q->table_lock);
+	}
+	q->table_busy = false;
+	pthread_mutex_unlock(&q->table_lock);
+}
+
+/* A receive queue joined those that run. It needs no packets before the others have any. */
+static int
+steer_later(struct mlx5p_queues *q)
+{
+	bool busy;
+
+	if (mlx5p_workers_count(q->workers) == 0)
+		return steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	pthread_mutex_lock(&q->table_lock);
+	q->ntable = list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, q->table);
+	q->table_changed = true;
+	busy = q->table_busy;
+	q->table_busy = true;
+	pthread_mutex_unlock(&q->table_lock);
+	if (!busy) {
+		mlx5p_job_wait(&q->steering);
+		mlx5p_workers_begin(q->workers, &q->steering, 1, write_table, q);
+	}
+	return 0;
+}
+
 /* ---- making them ahead, and dropping them ---- */
 
 /* The event thread looks at this queue from here on. */
@@ -189,21 +295,6 @@ raise_top(struct mlx5p_queues *q, uint16_t queue)
 
 	while (top <= queue && !atomic_compare_exchange_weak(&q->top, &top, queue + 1u))
 		;
-}
-
-/* Lead packets to the receive queues in @state, @without left out. */
-static int
-steer_to(struct mlx5p_queues *q, enum mlx5p_virtq_state state, const struct mlx5p_virtq *without)
-{
-	uint32_t ids[MLX5P_MAX_QUEUES], i, n = 0;
-
-	for (i = 0; i < q->n; i++) {
-		const struct mlx5p_virtq *vq = &q->virtqs[i];
-
-		if (is_receive(i) && vq->state == state && vq != without)
-			ids[n++] = vq->obj.id;
-	}
-	return mlx5p_steer_set(q->steer, ids, n);
 }
 
 static bool
@@ -221,22 +312,54 @@ prepare_queue(struct mlx5p_queues *q, uint16_t queue)
 	return mlx5p_virtq_prepare(vq, vq->size != 0 ? vq->size : q->ahead_size);
 }
 
-int
-mlx5p_queues_prepare(struct mlx5p_queues *q)
+static int
+prepare(struct mlx5p_queues *q)
 {
 	int ret;
 
-	if (q->ahead == 0)
-		return 0;
 	raise_top(q, q->ahead - 1);
 	ret = for_queues(q, is_ahead, prepare_queue);
 	return ret < 0 ? ret : steer_to(q, MLX5P_VIRTQ_INIT, NULL);
 }
 
-static bool
-is_suspended(const struct mlx5p_queues *q, uint16_t queue)
+int
+mlx5p_queues_prepare(struct mlx5p_queues *q)
 {
-	return q->virtqs[queue].state == MLX5P_VIRTQ_SUSPENDED;
+	mlx5p_queues_settle(q);
+	return q->ahead > 0 ? prepare(q) : 0;
+}
+
+static void
+prepare_all(void *arg, uint32_t i)
+{
+	struct mlx5p_queues *q = arg;
+
+	RTE_SET_USED(i);
+	if (prepare(q) < 0)
+		MLX5P_LOG(WARNING, q->env.hw->name,
+			"queues of the next front-end are not made ahead of it");
+}
+
+void
+mlx5p_queues_prepare_later(struct mlx5p_queues *q)
+{
+	uint32_t i;
+
+	mlx5p_queues_settle(q);
+	for (i = 0; i < q->n; i++)
+		q->virtqs[i].ring = (struct mlx5p_ring) { .size = 0 };
+	if (q->ahead > 0)
+		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
+}
+
+/* Stopped, with an object that knows memory. */
+static bool
+knows_memory(const struct mlx5p_queues *q, uint16_t queue)
+{
+	const struct mlx5p_virtq *vq = &q->virtqs[queue];
+
+	return vq->state == MLX5P_VIRTQ_SUSPENDED ||
+		(vq->state == MLX5P_VIRTQ_INIT && vq->attr.mkey != 0);
 }
 
 static int
@@ -249,8 +372,12 @@ drop_queue(struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_drop(struct mlx5p_queues *q)
 {
+	mlx5p_queues_settle(q);
+	q->renewal_due = false;
+	pthread_mutex_lock(&q->steer_lock);
 	mlx5p_steer_clear(q->steer);
-	for_queues(q, is_suspended, drop_queue);
+	pthread_mutex_unlock(&q->steer_lock);
+	for_queues(q, knows_memory, drop_queue);
 }
 
 void
@@ -258,10 +385,75 @@ mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey)
 {
 	uint32_t i;
 
+	mlx5p_queues_settle(q);
 	for (i = 0; i < q->n; i++) {
-		if (is_suspended(q, i) && q->virtqs[i].attr.mkey != mkey)
+		if (knows_memory(q, i) && q->virtqs[i].attr.mkey != mkey)
 			mlx5p_virtq_drop(&q->virtqs[i]);
 	}
+}
+
+/* ---- making them anew ---- */
+
+/* It ran, and has no object that can go on. */
+static bool
+is_spent(const struct mlx5p_queues *q, uint16_t queue)
+{
+	const struct mlx5p_virtq *vq = &q->virtqs[queue];
+
+	return queue != q->keeper && vq->ring.size != 0 && vq->size != 0 &&
+		(vq->state == MLX5P_VIRTQ_SUSPENDED || vq->state == MLX5P_VIRTQ_NONE);
+}
+
+/* That it is not there when it is wanted costs time: the next start says what is wrong. */
+static int
+renew_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_renew(&q->virtqs[queue], q->renew_mkey, true);
+	return 0;
+}
+
+/* No table may list an object that is destroyed, and none is remade for nothing: it lists one queue
+ * while the others are made anew, then those. */
+static void
+renew_all(void *arg, uint32_t i)
+{
+	struct mlx5p_queues *q = arg;
+	uint32_t ids[MLX5P_MAX_QUEUES];
+
+	q->keeper = q->n;
+	for (i = 0; i < q->n && q->keeper == q->n; i++) {
+		if (is_receive(i) && is_spent(q, i) &&
+				q->virtqs[i].state == MLX5P_VIRTQ_SUSPENDED)
+			q->keeper = i;
+	}
+	if (q->keeper < q->n && list_receivers(q, MLX5P_VIRTQ_SUSPENDED, NULL, ids) > 1)
+		steer(q, &q->virtqs[q->keeper].obj.id, 1);
+	for_queues(q, is_spent, renew_queue);
+	if (q->keeper < q->n) {
+		steer_to(q, MLX5P_VIRTQ_INIT, NULL);
+		renew_queue(q, q->keeper);
+	}
+	steer_to(q, MLX5P_VIRTQ_INIT, NULL);
+	q->keeper = q->n;
+}
+
+/* All rings stopped. */
+static void
+begin_renewal(struct mlx5p_queues *q)
+{
+	q->renewal_due = false;
+	mlx5p_queues_settle(q);
+	mlx5p_workers_begin(q->workers, &q->making, 1, renew_all, q);
+}
+
+/* A ring that was switched off, alone: it goes on where it stopped. */
+static void
+renew_one(void *arg, uint32_t i)
+{
+	struct mlx5p_queues *q = arg;
+
+	RTE_SET_USED(i);
+	mlx5p_virtq_renew(&q->virtqs[q->renewed], q->conn.guest.mkey, false);
 }
 
 /* ---- what a front-end wants ---- */
@@ -311,6 +503,27 @@ mlx5p_queues_want_none(struct mlx5p_queues *q, int vid)
 		q->wants[slot].vid = NOBODY;
 	if (q->conn.vid == vid)
 		q->conn.vid = NOBODY;
+}
+
+static bool
+wants_nothing(const struct mlx5p_queues *q)
+{
+	uint16_t i;
+
+	for (i = 0; i < q->n; i++) {
+		if (is_wanted(q, i))
+			return false;
+	}
+	return true;
+}
+
+void
+mlx5p_queues_renew(struct mlx5p_queues *q, uint32_t mkey)
+{
+	q->renewal_due = !q->env.reuse;
+	q->renew_mkey = mkey;
+	if (q->renewal_due && wants_nothing(q))
+		begin_renewal(q);
 }
 
 /* ---- start and stop ---- */
@@ -367,6 +580,8 @@ mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
 {
 	int ret;
 
+	mlx5p_queues_settle(q);
+	q->renewal_due = false;
 	q->conn = *conn;
 	ret = for_queues(q, is_wanted_receive, start_queue);
 	if (ret == 0)
@@ -385,6 +600,7 @@ is_started_transmit(const struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_stop(struct mlx5p_queues *q)
 {
+	mlx5p_queues_settle(q);
 	for_queues(q, is_started_transmit, stop_queue);
 	for_queues(q, is_started, stop_queue);
 }
@@ -397,19 +613,23 @@ switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 	bool running = vq->state == MLX5P_VIRTQ_RUNNING;
 	int ret = 0;
 
+	mlx5p_job_wait(&q->making);
 	if (on && running)
 		return 0;
 	if (on) {
 		ret = start_queue(q, queue);
-		return ret == 0 && is_receive(queue) ? steer_to(q, MLX5P_VIRTQ_RUNNING, NULL) : ret;
+		return ret == 0 && is_receive(queue) ? steer_later(q) : ret;
 	}
+	mlx5p_job_wait(&q->steering);
 	/* Packets go elsewhere before the queue stops. */
 	if (running && is_receive(queue))
 		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, vq);
 	if (is_started(q, queue))
 		stop_queue(q, queue);
-	if (!q->env.reuse && vq->state == MLX5P_VIRTQ_SUSPENDED)
-		mlx5p_virtq_drop(vq);
+	if (!q->env.reuse && vq->state == MLX5P_VIRTQ_SUSPENDED) {
+		q->renewed = queue;
+		mlx5p_workers_begin(q->workers, &q->making, 1, renew_one, q);
+	}
 	return ret;
 }
 
@@ -417,7 +637,11 @@ int
 mlx5p_queues_want(struct mlx5p_queues *q, int vid, uint16_t queue, bool on, bool now)
 {
 	wants_of(q, vid)->queue[queue] = on;
-	return now ? switch_queue(q, queue, on) : 0;
+	if (now)
+		return switch_queue(q, queue, on);
+	if (q->renewal_due && vid == q->conn.vid && wants_nothing(q))
+		begin_renewal(q);
+	return 0;
 }
 
 /* ---- while they run ---- */
@@ -425,6 +649,7 @@ mlx5p_queues_want(struct mlx5p_queues *q, int vid, uint16_t queue, bool on, bool
 void
 mlx5p_queues_recover(struct mlx5p_queues *q, uint16_t queue)
 {
+	mlx5p_queues_settle(q);
 	/* Destroying the object took it off the table, which leaves packets to the other queues. */
 	if (mlx5p_virtq_recover(&q->virtqs[queue]) && is_receive(queue))
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
@@ -447,9 +672,58 @@ set_bitmap(struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_set_bitmap(struct mlx5p_queues *q, const struct mlx5p_bitmap *bitmap)
 {
+	mlx5p_queues_settle(q);
 	q->conn.guest.bitmap = *bitmap;
 	for_queues(q, is_running, set_bitmap);
 	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+}
+
+static bool
+is_running_transmit(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return !is_receive(queue) && is_running(q, queue);
+}
+
+static bool
+is_paused_receive(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return is_receive(queue) && q->virtqs[queue].paused;
+}
+
+static bool
+is_paused(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return q->virtqs[queue].paused;
+}
+
+static int
+pause_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_pause(&q->virtqs[queue]);
+	return 0;
+}
+
+/* What the key is, q->conn says; a failure is that queue's own. */
+static int
+go_on(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_go_on(&q->virtqs[queue], q->conn.guest.mkey);
+	return 0;
+}
+
+void
+mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey)
+{
+	mlx5p_queues_settle(q);
+	if (q->conn.guest.mkey != mkey) {
+		q->conn.guest.mkey = mkey;
+		for_queues(q, is_running_transmit, pause_queue);
+		for_queues(q, is_running, pause_queue);
+		for_queues(q, is_paused_receive, go_on);
+		for_queues(q, is_paused, go_on);
+		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	}
+	mlx5p_queues_drop_stale(q, mkey);
 }
 
 /* ---- event thread ---- */

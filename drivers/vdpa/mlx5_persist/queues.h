@@ -9,6 +9,9 @@
  * that stands. What they are told of a stop goes to the vhost library, which keeps a ring's index
  * from one start to the next.
  *
+ * What can be done after a stop, or before the next start, is done in the background, on the
+ * configuration threads. Functions that touch queues wait for it first.
+ *
  * Locking: the device's lock, but for the functions of the event thread at the end.
  */
 #ifndef MLX5P_QUEUES_H
@@ -46,12 +49,21 @@ uint32_t mlx5p_queues_count(const struct mlx5p_queues *queues);
 /** One of them. */
 struct mlx5p_virtq *mlx5p_queues_get(struct mlx5p_queues *queues, uint16_t queue);
 
-/** Can a queue that was stopped go on in one command? */
-bool mlx5p_queues_reusable(const struct mlx5p_queues *queues);
+/** Wait for what goes on in the background. */
+void mlx5p_queues_settle(struct mlx5p_queues *queues);
 
 /** Make ready what the arguments queues and queue_size ask for, steering included. What is there
  * is left alone. @return 0 or a negative errno, logged. */
 int mlx5p_queues_prepare(struct mlx5p_queues *queues);
+
+/** The connection is gone, and with it what is known of its rings; then the same in the
+ * background. A failure costs the next front-end time, and is logged. */
+void mlx5p_queues_prepare_later(struct mlx5p_queues *queues);
+
+/** After a reset: where stopped queues can't go on, make others in their place, in the background,
+ * for rings in the memory of @p mkey, 0 if it is not known. That begins when the front-end wants
+ * no queue any more, so that it takes nothing from the stop itself. */
+void mlx5p_queues_renew(struct mlx5p_queues *queues, uint32_t mkey);
 
 /** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run
  * then. */
@@ -60,8 +72,7 @@ int mlx5p_queues_start(struct mlx5p_queues *queues, const struct mlx5p_conn *con
 /** Stop all that run. */
 void mlx5p_queues_stop(struct mlx5p_queues *queues);
 
-/** Destroy the objects of stopped queues, and end reception. Objects that never ran know no
- * memory: they stay. */
+/** Destroy the objects of stopped queues that know a memory key, and end reception. */
 void mlx5p_queues_drop(struct mlx5p_queues *queues);
 
 /** Destroy stopped objects that still know another memory key than @p mkey. */
@@ -74,6 +85,11 @@ int mlx5p_queues_want(struct mlx5p_queues *queues, int vid, uint16_t queue, bool
 
 /** Connection @p vid is gone: it wants nothing. */
 void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
+
+/** Switch all that run to another memory key; stopped ones that know another one are destroyed. A
+ * queue keeps its object where the card can change the key, and is down for three commands. One
+ * that does not come back is down until the next reset. Nothing is done where none runs. */
+void mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey);
 
 /** The card said that a queue is in error. */
 void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);

@@ -132,9 +132,10 @@ create_rule(struct mlx5p_steer *steer, size_t i)
 	};
 	struct mlx5dv_flow_action_attr action = { .type = MLX5DV_FLOW_ACTION_DEST_DEVX };
 	union match value;
-	int ret;
+	int ret = 0;
 
-	ret = mlx5p_devx_create_tir(steer->hw, &tir, &steer->rules[i].tir);
+	if (!mlx5p_obj_exists(&steer->rules[i].tir))
+		ret = mlx5p_devx_create_tir(steer->hw, &tir, &steer->rules[i].tir);
 	if (ret < 0)
 		return ret;
 	action.obj = steer->rules[i].tir.obj;
@@ -154,30 +155,54 @@ create_rules(struct mlx5p_steer *steer)
 	int ret = 0;
 	size_t i;
 
-	for (i = 0; i < MATCHERS && ret == 0; i++)
-		ret = create_matcher(steer, i);
-	for (i = 0; i < RTE_DIM(rules) && ret == 0; i++)
-		ret = create_rule(steer, i);
+	for (i = 0; i < MATCHERS && ret == 0; i++) {
+		if (steer->matchers[i] == NULL)
+			ret = create_matcher(steer, i);
+	}
+	for (i = 0; i < RTE_DIM(rules) && ret == 0; i++) {
+		if (steer->rules[i].flow == NULL)
+			ret = create_rule(steer, i);
+	}
 	return ret;
 }
 
-static void
+static int
+destroy_rule(struct mlx5p_steer *steer, size_t i)
+{
+	int ret;
+
+	if (steer->rules[i].flow != NULL) {
+		ret = ibv_destroy_flow(steer->rules[i].flow);
+		if (ret != 0) {
+			MLX5P_LOG(ERR, steer->hw->name, "cannot destroy flow rule %zu: %s", i,
+				strerror(ret));
+			return -ret;
+		}
+		steer->rules[i].flow = NULL;
+	}
+	return mlx5p_devx_try_destroy(steer->hw, &steer->rules[i].tir, "TIR");
+}
+
+/* @return 0, or the first error: something is left. */
+static int
 destroy_rules(struct mlx5p_steer *steer)
 {
+	bool used[MATCHERS] = { false };
+	int ret = 0, one;
 	size_t i;
 
 	for (i = 0; i < RTE_DIM(rules); i++) {
-		if (steer->rules[i].flow != NULL && ibv_destroy_flow(steer->rules[i].flow))
-			MLX5P_LOG(ERR, steer->hw->name, "cannot destroy flow rule %zu: %s", i,
-				strerror(errno));
-		steer->rules[i].flow = NULL;
-		mlx5p_devx_destroy(steer->hw, &steer->rules[i].tir, "TIR");
+		one = destroy_rule(steer, i);
+		used[rules[i].match] |= steer->rules[i].flow != NULL;
+		ret = ret < 0 ? ret : one;
 	}
 	for (i = 0; i < MATCHERS; i++) {
-		if (steer->matchers[i] != NULL)
-			mlx5dv_destroy_flow_matcher(steer->matchers[i]);
+		if (steer->matchers[i] == NULL || used[i])
+			continue;
+		mlx5dv_destroy_flow_matcher(steer->matchers[i]);
 		steer->matchers[i] = NULL;
 	}
+	return ret;
 }
 
 /* ---- the table ---- */
@@ -199,7 +224,6 @@ int
 mlx5p_steer_set(struct mlx5p_steer *steer, const uint32_t *virtq_ids, uint32_t n)
 {
 	uint32_t *queues;
-	bool fresh;
 	int ret;
 
 	if (n == 0) {
@@ -212,12 +236,11 @@ mlx5p_steer_set(struct mlx5p_steer *steer, const uint32_t *virtq_ids, uint32_t n
 	if (queues == NULL)
 		return -ENOMEM;
 	memcpy(queues, virtq_ids, n * sizeof(*queues));
-	fresh = !mlx5p_obj_exists(&steer->rqt);
 	ret = write_table(steer, virtq_ids, n);
-	if (ret == 0 && fresh)
+	if (ret == 0)
 		ret = create_rules(steer);
 	if (ret < 0) {
-		if (fresh)
+		if (steer->nqueues == 0)
 			mlx5p_steer_clear(steer);
 		free(queues);
 		return ret;
@@ -245,8 +268,8 @@ mlx5p_steer_forget(struct mlx5p_steer *steer, uint32_t virtq_id)
 void
 mlx5p_steer_clear(struct mlx5p_steer *steer)
 {
-	destroy_rules(steer);
-	mlx5p_devx_destroy(steer->hw, &steer->rqt, "RQT");
+	if (destroy_rules(steer) == 0)
+		mlx5p_devx_try_destroy(steer->hw, &steer->rqt, "RQT");
 	free(steer->queues);
 	steer->queues = NULL;
 	steer->nqueues = 0;

@@ -29,7 +29,8 @@ int mlx5p_steer_set(struct mlx5p_steer *steer, const uint32_t *virtq_ids, uint32
 /** Spread over one queue less, if it is listed. */
 void mlx5p_steer_forget(struct mlx5p_steer *steer, uint32_t virtq_id);
 
-/** End reception and release everything on the card: no table lists any queue. */
+/** End reception and release everything on the card: no table lists any queue. What the card
+ * does not let go stays, with what that one needs, and is used by the next mlx5p_steer_set(). */
 void mlx5p_steer_clear(struct mlx5p_steer *steer);
 
 #endif /* MLX5P_STEER_H */

@@ -24,12 +24,20 @@ mlx5p_virtq_init(struct mlx5p_virtq *vq, struct mlx5p_virtq_env *env, uint16_t i
 
 /* ---- resources of a ring size ---- */
 
+/* An object that the card did not let go. @return 0: there is none any more. */
+static int
+destroy_refused(struct mlx5p_virtq *vq)
+{
+	return mlx5p_devx_try_destroy(vq->env->hw, &vq->refused, "virtqueue");
+}
+
 static void
 free_resources(struct mlx5p_virtq *vq)
 {
 	const struct mlx5p_hw *hw = vq->env->hw;
 	size_t i;
 
+	mlx5p_devx_destroy(hw, &vq->refused, "virtqueue");
 	pthread_mutex_lock(&vq->lock);
 	mlx5p_evq_destroy(hw, &vq->evq);
 	pthread_mutex_unlock(&vq->lock);
@@ -67,6 +75,9 @@ make_resources(struct mlx5p_virtq *vq, uint16_t size)
 	if (vq->size == size)
 		return 0;
 	mlx5p_virtq_drop(vq);
+	ret = destroy_refused(vq);
+	if (ret < 0)
+		return ret;
 	free_resources(vq);
 	ret = create_evq(vq, size);
 	for (i = 0; i < RTE_DIM(vq->umem) && ret == 0; i++)
@@ -185,22 +196,30 @@ make_ready(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 	return ret;
 }
 
+/* All that another object needs: its index and its event queue. */
+static int
+make_room(struct mlx5p_virtq *vq)
+{
+	int ret = destroy_refused(vq);
+
+	if (ret < 0 || !vq->event_qp_spent)
+		return ret;
+	pthread_mutex_lock(&vq->lock);
+	ret = mlx5p_evq_reset(vq->env->hw, &vq->evq);
+	pthread_mutex_unlock(&vq->lock);
+	if (ret == 0)
+		vq->event_qp_spent = false;
+	return ret;
+}
+
 /* NONE -> INIT. */
 static int
 create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 {
-	const struct mlx5p_hw *hw = vq->env->hw;
-	int ret = 0;
+	int ret = make_room(vq);
 
-	if (vq->event_qp_spent) {
-		pthread_mutex_lock(&vq->lock);
-		ret = mlx5p_evq_reset(hw, &vq->evq);
-		pthread_mutex_unlock(&vq->lock);
-		if (ret < 0)
-			return ret;
-		vq->event_qp_spent = false;
-	}
-	ret = mlx5p_devx_create_virtq(hw, attr, &vq->obj);
+	if (ret == 0)
+		ret = mlx5p_devx_create_virtq(vq->env->hw, attr, &vq->obj);
 	if (ret < 0)
 		return ret;
 	vq->attr = *attr;
@@ -212,6 +231,10 @@ create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 	return ret;
 }
 
+/* What an object that is made for nobody in particular has to learn. */
+#define BLANKS (MLX5_VIRTQ_MODIFY_ADDRS | MLX5_VIRTQ_MODIFY_Q_MKEY | \
+	MLX5_VIRTQ_MODIFY_VIRTIO_VERSION | MLX5_VIRTQ_MODIFY_QUEUE_FEATURES)
+
 int
 mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 {
@@ -222,7 +245,7 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 	if (vq->state != MLX5P_VIRTQ_NONE)
 		return 0;
 	ret = make_resources(vq, size);
-	if (ret < 0 || !vq->env->modify)
+	if (ret < 0 || (vq->env->changeable & BLANKS) != BLANKS)
 		return ret;
 	attr = attr_of(vq, NULL, &nobody);
 	ret = create(vq, &attr);
@@ -231,14 +254,44 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 	return ret;
 }
 
+int
+mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, bool reset)
+{
+	/* Of a packed ring: the wrap counters, which begin at 1 (virtio 1.2, section 2.8.1). */
+	uint16_t first = vq->ring.packed ? 1 << 15 : 0;
+	struct mlx5p_guest guest = vq->guest;
+	struct mlx5p_ring ring = vq->ring;
+	struct mlx5p_virtq_attr attr;
+	int ret;
+
+	mlx5p_virtq_drop(vq);
+	ret = make_room(vq);
+	if (ret < 0 || (mkey == 0 && (vq->env->changeable & MLX5_VIRTQ_MODIFY_Q_MKEY) == 0))
+		return ret;
+	if (reset)
+		ring.avail_index = ring.used_index = first;
+	guest.mkey = mkey;
+	attr = attr_of(vq, &ring, &guest);
+	return create(vq, &attr);
+}
+
+/* Can the object become so? */
+static bool
+may_become(const struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
+{
+	if (vq->state != MLX5P_VIRTQ_INIT &&
+			(vq->state != MLX5P_VIRTQ_SUSPENDED || !vq->env->reuse))
+		return false;
+	return (difference(&vq->attr, attr) & ~vq->env->changeable) == 0;
+}
+
 /* Get the object to RDY on the cheapest path that the card allows. */
 static int
 bring_up(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 {
 	int ret;
 
-	if (vq->state == MLX5P_VIRTQ_INIT ||
-			(vq->state == MLX5P_VIRTQ_SUSPENDED && vq->env->reuse)) {
+	if (may_become(vq, attr)) {
 		if (make_ready(vq, attr) == 0)
 			return 0;
 		if (vq->state == MLX5P_VIRTQ_SUSPENDED && atomic_exchange(&vq->env->reuse, false)) {
@@ -262,7 +315,9 @@ mlx5p_virtq_drop(struct mlx5p_virtq *vq)
 	if (vq->state == MLX5P_VIRTQ_NONE || vq->state == MLX5P_VIRTQ_DOWN)
 		return;
 	vq->env->unlist(vq->env->unlist_arg, vq->obj.id);
-	mlx5p_devx_destroy(vq->env->hw, &vq->obj, "virtqueue");
+	if (mlx5p_devx_try_destroy(vq->env->hw, &vq->obj, "virtqueue") < 0)
+		vq->refused = vq->obj;
+	vq->obj = (struct mlx5p_obj) { .obj = NULL };
 	vq->state = MLX5P_VIRTQ_NONE;
 	vq->event_qp_spent = true;
 }
@@ -397,6 +452,36 @@ mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index)
 	if (ret == 0)
 		*index = vq->ring.used_index;
 	return ret;
+}
+
+void
+mlx5p_virtq_pause(struct mlx5p_virtq *vq)
+{
+	vq->paused = vq->state == MLX5P_VIRTQ_RUNNING;
+	if (vq->paused)
+		suspend(vq);
+}
+
+void
+mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey)
+{
+	struct mlx5p_guest guest = vq->guest;
+	struct mlx5p_ring ring = vq->ring;
+	bool kicked = vq->kicked;
+
+	vq->paused = false;
+	guest.mkey = mkey;
+	if (vq->index_known && mlx5p_virtq_start(vq, &ring, &guest) == 0) {
+		/* Its guest has the doorbell page, if it wanted it. */
+		pthread_mutex_lock(&vq->lock);
+		vq->kicked |= kicked;
+		pthread_mutex_unlock(&vq->lock);
+		return;
+	}
+	mlx5p_virtq_drop(vq);
+	vq->state = MLX5P_VIRTQ_DOWN;
+	MLX5P_LOG(ERR, vq->env->hw->name, "virtqueue %u does not go on in changed memory: "
+		"it stays down until the guest's next reset", vq->index);
 }
 
 /* ---- what goes wrong ---- */

@@ -14,20 +14,26 @@
  *	SUSPENDED	object in SUSPEND: quiet, indices known, everything of it may change
  *	DOWN		ran and had to be given up; no object, indices known if the card told them
  *
- *	NONE -> INIT		prepare(), where the card can change the object later
+ *	NONE -> INIT		prepare(), renew(), where the object may be of use later
+ *	SUSPENDED -> INIT	renew(): via NONE
  *	NONE -> RUNNING		start(): create, then modify to RDY
- *	INIT -> RUNNING		start(): one modify of state and of what differs
- *	SUSPENDED -> RUNNING	start(): likewise, where the card can (freeze_to_rdy_supported) and
- *				reuse_queues=1; else via NONE
+ *	INIT -> RUNNING		start(): one modify of state and of what differs, where the card can
+ *				change that; else via NONE
+ *	SUSPENDED -> RUNNING	start(): likewise, where the card resumes and reuse_queues=1
  *	RUNNING -> SUSPENDED	stop(): modify to SUSPEND, query the indices
  *	RUNNING -> NONE		stop() of a queue in error: its object can only be destroyed
+ *	RUNNING -> RUNNING	pause() and go_on(), through SUSPENDED
  *	RUNNING -> RUNNING	recover(): from error, through DOWN and NONE, where the card stood
- *	RUNNING -> DOWN		recover() that failed or came too often; refused set_bitmap()
+ *	RUNNING -> DOWN		recover() that failed or came too often; refused set_bitmap();
+ *				go_on() that failed
  *	DOWN -> NONE		stop()
  *	INIT, SUSPENDED -> NONE	drop()
  *
  * Buffers, event queue and counters are made at the first start() or prepare() and live until
  * free(), through all of these; another ring size remakes them.
+ *
+ * An object that the card does not let go keeps its index and its buffers; the next object of this
+ * queue waits until it does, and every start tries.
  *
  * Indices: a queue goes on at the used index that the card reports, both ways. In between lie
  * descriptors that it read ahead and did not use; a vhost-user front-end keeps one index only, and
@@ -61,7 +67,7 @@ struct mlx5p_virtq_env {
 	struct mlx5p_events *events;
 	struct mlx5p_moderation moderation;
 	bool interrupts;           /* event_mode=2: event queues ask for the next event at once */
-	bool modify;               /* the card can change an object that does not run */
+	uint64_t changeable;       /* in an object that does not run: MLX5_VIRTQ_MODIFY_* */
 	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; no more once refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
@@ -88,6 +94,7 @@ struct mlx5p_virtq {
 	uint16_t index;
 	enum mlx5p_virtq_state state;
 	struct mlx5p_obj obj;
+	struct mlx5p_obj refused;  /* an object that was to be destroyed and is not yet */
 	struct mlx5p_virtq_attr attr; /* as the object has it */
 	bool event_qp_spent;       /* an object on it was destroyed: reset it before the next */
 	uint16_t size;             /* of the resources below; 0: there are none */
@@ -97,6 +104,7 @@ struct mlx5p_virtq {
 	struct mlx5p_ring ring;    /* that it runs on; in DOWN: its indices where it stopped */
 	struct mlx5p_guest guest;  /* likewise */
 	bool index_known;          /* in DOWN */
+	bool paused;               /* between pause() and go_on() */
 	struct mlx5p_retries retries;
 	uint64_t errors, recoveries; /* since the last reset of statistics */
 
@@ -119,6 +127,14 @@ void mlx5p_virtq_free(struct mlx5p_virtq *vq);
 int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
 
 /**
+ * Make another object in place of the one of a stopped queue, in INIT, like it but for the key
+ * @p mkey (0: not known yet), where the card may be able to use it; else get as far as possible
+ * without. @p reset: it is expected to go on at index 0; else where it stopped.
+ * @return 0, or a negative errno, logged; the queue has no object then.
+ */
+int mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, bool reset);
+
+/**
  * Start the queue on @p ring. Rings its doorbell once and signals the call descriptor once, so that
  * nothing that was made available or used meanwhile is missed.
  * @return 0, or a negative errno, logged; the queue is not running then.
@@ -132,6 +148,13 @@ int mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
  *         queue is stopped in any case.
  */
 int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index);
+
+/** Stop a running queue for a moment. */
+void mlx5p_virtq_pause(struct mlx5p_virtq *vq);
+
+/** Let it go on where it stands, in the memory of @p mkey, as after start(). One that can't goes
+ * down, with one line. */
+void mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey);
 
 /** Destroy the object of a stopped queue; a no-op when there is none. */
 void mlx5p_virtq_drop(struct mlx5p_virtq *vq);

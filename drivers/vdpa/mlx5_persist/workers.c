@@ -15,7 +15,7 @@ enum { MOST_THREADS = 256 };
  * keeps several of them going; how many run at once is the card's limit, and public figures see no
  * more than about 15 times the speed of one (suspend: 37 ms for 32 queues, 2.5 ms at once). Each
  * needs a little of a processor before and after. */
-enum { THREADS_PER_CPU = 4, FEWEST_DEFAULT = 8, MOST_DEFAULT = 16 };
+enum { THREADS_PER_CPU = 8, MOST_DEFAULT = 16 };
 
 struct pool {
 	LIST_ENTRY(pool) next;
@@ -286,8 +286,6 @@ mlx5p_workers_default(int numa_node)
 	unsigned int n = node_cpus(numa_node, &cpus);
 	unsigned int threads = (n > 0 ? n : sysconf(_SC_NPROCESSORS_ONLN)) * THREADS_PER_CPU;
 
-	if (threads < FEWEST_DEFAULT)
-		return FEWEST_DEFAULT;
 	return threads > MOST_DEFAULT ? MOST_DEFAULT : threads;
 }
 
