@@ -17,6 +17,7 @@
 #include "backend.h"
 #include "bench.h"
 #include "clock.h"
+#include "persist_shell.h"
 #include "report.h"
 #include "rig.h"
 #include "shell.h"
@@ -340,6 +341,24 @@ show_stats_run(void *parsed, struct cmdline *cl, void *data)
 }
 
 static void
+show_memory_run(void *parsed, struct cmdline *cl, void *data)
+{
+	struct command *c = parsed;
+
+	(void)data;
+	persist_shell_show(cl, c->what);
+}
+
+static void
+drop_run(void *parsed, struct cmdline *cl, void *data)
+{
+	struct command *c = parsed;
+
+	(void)data;
+	persist_shell_drop(cl, c->name);
+}
+
+static void
 clear_stats_run(void *parsed, struct cmdline *cl, void *data)
 {
 	struct shell *s = data;
@@ -369,6 +388,9 @@ help_run(void *parsed, struct cmdline *cl, void *data)
 		"show stats NAME QUEUE       the device's counters of a virtqueue\n"
 		"show config                 what was negotiated\n"
 		"show traffic                what the guest has counted\n"
+		"show pins                   memory that our driver has pinned\n"
+		"show iotlb                  maps of the guest's memory that our driver has\n"
+		"drop NAME                   unpin what waits for a connection to come back\n"
 		"clear stats                 the device's counters to 0\n"
 		"quit                        leave\n");
 }
@@ -398,12 +420,14 @@ WORD(word_set, verb, "set");
 WORD(word_bench, verb, "bench");
 WORD(word_show, verb, "show");
 WORD(word_clear, verb, "clear");
+WORD(word_drop, verb, "drop");
 WORD(word_on_off, what, "enable#disable");
 WORD(word_pps, what, "pps");
 WORD(word_device, what, "device");
 WORD(word_stats, what, "stats");
 WORD(word_config, what, "config");
 WORD(word_traffic, what, "traffic");
+WORD(word_memory, what, "pins#iotlb");
 WORD(word_name, name, NULL);
 WORD(word_bench_name, name, NULL);	/* gets the names when the shell starts */
 static cmdline_parse_token_num_t word_index =
@@ -432,13 +456,15 @@ COMMAND(cmd_show_stats, show_stats_run, "show stats NAME QUEUE", T(word_show), T
 	T(word_name), T(word_index));
 COMMAND(cmd_show_config, show_config_run, "show config", T(word_show), T(word_config));
 COMMAND(cmd_show_traffic, show_traffic_run, "show traffic", T(word_show), T(word_traffic));
+COMMAND(cmd_show_memory, show_memory_run, "show pins|iotlb", T(word_show), T(word_memory));
+COMMAND(cmd_drop, drop_run, "drop NAME", T(word_drop), T(word_name));
 COMMAND(cmd_clear_stats, clear_stats_run, "clear stats", T(word_clear), T(word_stats));
 
 /* Each gets the shell as its data when the shell starts. */
 static cmdline_parse_inst_t *const commands[] = {
 	&cmd_help, &cmd_start, &cmd_stop, &cmd_pps, &cmd_reset, &cmd_remap, &cmd_queue, &cmd_bench,
-	&cmd_show_device, &cmd_show_stats, &cmd_show_config, &cmd_show_traffic, &cmd_clear_stats,
-	&cmd_quit,
+	&cmd_show_device, &cmd_show_stats, &cmd_show_config, &cmd_show_traffic, &cmd_show_memory,
+	&cmd_drop, &cmd_clear_stats, &cmd_quit,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -16,6 +16,7 @@
 #include <cmdline_socket.h>
 #include <cmdline.h>
 
+#include "persist_shell.h"
 #include "port.h"
 #include "shell.h"
 #include "vdpa_list.h"
@@ -40,6 +41,16 @@ struct cmd_stats {
 	uint16_t queue;
 };
 
+struct cmd_show {
+	cmdline_fixed_string_t verb;
+	cmdline_fixed_string_t what;
+};
+
+struct cmd_drop {
+	cmdline_fixed_string_t verb;
+	cmdline_fixed_string_t device;
+};
+
 static bool shell_client;
 
 /* ---- help, quit ---- */
@@ -54,6 +65,9 @@ help_run(void *parsed, struct cmdline *cl, void *data)
 		"list                   vDPA devices: name, queue pairs, virtio features\n"
 		"create SOCKET DEVICE   serve a device on a vhost-user socket\n"
 		"stats DEVICE QUEUE     counters of a virtio queue, 0xffff for all of a running device\n"
+		"show pins              memory that our driver has pinned\n"
+		"show iotlb             maps of guests' memory that our driver has\n"
+		"drop DEVICE            unpin what waits for a connection to come back\n"
 		"quit                   close all sockets and leave\n");
 }
 
@@ -264,6 +278,48 @@ static cmdline_parse_inst_t stats_cmd = {
 	.tokens = { (void *)&stats_verb, (void *)&stats_device, (void *)&stats_queue, NULL },
 };
 
+/* ---- show, drop ---- */
+
+static void
+show_run(void *parsed, struct cmdline *cl, void *data)
+{
+	struct cmd_show *cmd = parsed;
+
+	(void)data;
+	persist_shell_show(cl, cmd->what);
+}
+
+static cmdline_parse_token_string_t show_verb =
+	TOKEN_STRING_INITIALIZER(struct cmd_show, verb, "show");
+static cmdline_parse_token_string_t show_what =
+	TOKEN_STRING_INITIALIZER(struct cmd_show, what, "pins#iotlb");
+
+static cmdline_parse_inst_t show_cmd = {
+	.f = show_run,
+	.help_str = "show pins|iotlb: memory that is pinned, maps of guests' memory",
+	.tokens = { (void *)&show_verb, (void *)&show_what, NULL },
+};
+
+static void
+drop_run(void *parsed, struct cmdline *cl, void *data)
+{
+	struct cmd_drop *cmd = parsed;
+
+	(void)data;
+	persist_shell_drop(cl, cmd->device);
+}
+
+static cmdline_parse_token_string_t drop_verb =
+	TOKEN_STRING_INITIALIZER(struct cmd_drop, verb, "drop");
+static cmdline_parse_token_string_t drop_device =
+	TOKEN_STRING_INITIALIZER(struct cmd_drop, device, NULL);
+
+static cmdline_parse_inst_t drop_cmd = {
+	.f = drop_run,
+	.help_str = "drop DEVICE: unpin what waits for a connection to come back",
+	.tokens = { (void *)&drop_verb, (void *)&drop_device, NULL },
+};
+
 /* ---- the loop ---- */
 
 static cmdline_parse_ctx_t shell_ctx[] = {
@@ -271,6 +327,8 @@ static cmdline_parse_ctx_t shell_ctx[] = {
 	&list_cmd,
 	&create_cmd,
 	&stats_cmd,
+	&show_cmd,
+	&drop_cmd,
 	&quit_cmd,
 	NULL,
 };

@@ -23,7 +23,8 @@ class Shell(harness.Case):
 
     def test_help(self):
         result = self.shell(['help', 'quit'])
-        for command in ('help', 'list', 'create SOCKET DEVICE', 'stats DEVICE QUEUE', 'quit'):
+        for command in ('help', 'list', 'create SOCKET DEVICE', 'stats DEVICE QUEUE',
+                        'show pins', 'show iotlb', 'drop DEVICE', 'quit'):
             self.assertIn(command, result.stdout)
 
     def test_list(self):

@@ -179,7 +179,7 @@ class Interactive(harness.Case):
         shell = Shell(self)
         text = shell.ask('help')
         for verb in ('start', 'stop', 'reset', 'remap', 'queue', 'bench', 'show', 'clear', 'set',
-                     'quit'):
+                     'drop', 'quit'):
             self.assertRegex(text, r'(?m)^%s\b' % verb)
         self.assertIn('Command not found', shell.ask('nonsense'))
         self.quit(shell)

@@ -40,10 +40,12 @@ struct mlx5p_dev {
 	struct mlx5p_queues *queues;
 	struct mlx5p_dirty dirty;
 	bool configured;           /* between a conf that succeeded and close */
+	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
 
 static TAILQ_HEAD(, mlx5p_dev) devices = TAILQ_HEAD_INITIALIZER(devices);
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t devices_unheld = PTHREAD_COND_INITIALIZER;
 
 struct mlx5p_dev *
 mlx5p_dev_find(const struct rte_device *rte_dev)
@@ -57,6 +59,67 @@ mlx5p_dev_find(const struct rte_device *rte_dev)
 	}
 	pthread_mutex_unlock(&devices_lock);
 	return dev;
+}
+
+static void
+list_device(struct mlx5p_dev *dev)
+{
+	pthread_mutex_lock(&devices_lock);
+	TAILQ_INSERT_TAIL(&devices, dev, next);
+	pthread_mutex_unlock(&devices_lock);
+}
+
+/* Nobody finds it any more, and nobody has it. */
+static void
+unlist_device(struct mlx5p_dev *dev)
+{
+	pthread_mutex_lock(&devices_lock);
+	TAILQ_REMOVE(&devices, dev, next);
+	while (dev->holders > 0)
+		pthread_cond_wait(&devices_unheld, &devices_lock);
+	pthread_mutex_unlock(&devices_lock);
+}
+
+void
+mlx5p_dev_names(void (*fn)(void *arg, const char *name), void *arg)
+{
+	const struct mlx5p_dev *dev;
+
+	pthread_mutex_lock(&devices_lock);
+	TAILQ_FOREACH(dev, &devices, next)
+		fn(arg, dev->name);
+	pthread_mutex_unlock(&devices_lock);
+}
+
+struct mlx5p_dev *
+mlx5p_dev_hold(const char *name)
+{
+	struct mlx5p_dev *dev;
+
+	pthread_mutex_lock(&devices_lock);
+	TAILQ_FOREACH(dev, &devices, next) {
+		if (strcmp(dev->name, name) == 0)
+			break;
+	}
+	if (dev != NULL)
+		dev->holders++;
+	pthread_mutex_unlock(&devices_lock);
+	return dev;
+}
+
+void
+mlx5p_dev_unhold(struct mlx5p_dev *dev)
+{
+	pthread_mutex_lock(&devices_lock);
+	if (--dev->holders == 0)
+		pthread_cond_broadcast(&devices_unheld);
+	pthread_mutex_unlock(&devices_lock);
+}
+
+const struct mlx5p_args *
+mlx5p_dev_args(const struct mlx5p_dev *dev)
+{
+	return &dev->args;
 }
 
 const struct mlx5p_hw *
@@ -486,14 +549,10 @@ mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5
 	ret = create_parts(dev);
 	if (ret < 0)
 		goto fail;
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_INSERT_TAIL(&devices, dev, next);
-	pthread_mutex_unlock(&devices_lock);
+	list_device(dev);
 	dev->vdpa = rte_vdpa_register_device(rte_dev, mlx5p_vdpa_ops());
 	if (dev->vdpa == NULL) {
-		pthread_mutex_lock(&devices_lock);
-		TAILQ_REMOVE(&devices, dev, next);
-		pthread_mutex_unlock(&devices_lock);
+		unlist_device(dev);
 		ret = -ENODEV;
 		goto fail;
 	}
@@ -508,9 +567,7 @@ fail:
 void
 mlx5p_dev_destroy(struct mlx5p_dev *dev)
 {
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_REMOVE(&devices, dev, next);
-	pthread_mutex_unlock(&devices_lock);
+	unlist_device(dev);
 	rte_vdpa_unregister_device(dev->vdpa);
 	pthread_mutex_lock(&dev->lock);
 	stop_all(dev);

@@ -41,6 +41,9 @@ struct mlx5p_dev *mlx5p_dev_find(const struct rte_device *rte_dev);
 /** Its card. Constant: no lock. */
 const struct mlx5p_hw *mlx5p_dev_hw(const struct mlx5p_dev *dev);
 
+/** Its arguments. Constant: no lock. */
+const struct mlx5p_args *mlx5p_dev_args(const struct mlx5p_dev *dev);
+
 /** How many virtqueues it has. Constant: no lock. */
 uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 
@@ -68,6 +71,15 @@ int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);
 int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *stats,
 		unsigned int n);
 int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
+
+/* ---- for threads that neither the vhost library nor the driver knows ---- */
+
+/** Call @p fn with the name of each device. It calls no function of this file. */
+void mlx5p_dev_names(void (*fn)(void *arg, const char *name), void *arg);
+
+/** The device of that name, which is not removed until mlx5p_dev_unhold(). NULL: there is none. */
+struct mlx5p_dev *mlx5p_dev_hold(const char *name);
+void mlx5p_dev_unhold(struct mlx5p_dev *dev);
 
 /** Look at the device's memory (memory.h, "seen"; pins.h and aspace.h likewise), with the lock held
  * during @p fn. */
