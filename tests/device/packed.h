@@ -2,8 +2,8 @@
 /*
  * The guest's side of a packed ring (virtio 1.1, section 2.7), and virtqueue objects on it.
  *
- * Owns: the ring's state as its driver keeps it. The queue object with its umems is the struct queue
- * that it is made for; that one's split ring lies idle.
+ * Owns: the ring's state as its driver keeps it. The queue object with its umems is the struct
+ * queue that it is made for; that one's split ring lies idle.
  */
 #ifndef TEST_PACKED_H
 #define TEST_PACKED_H
@@ -30,8 +30,8 @@ struct packed_used {
 	uint32_t len;
 };
 
-/** Umems, and an empty ring at @p va of guest memory that starts at index @p start; no device object
- * yet: @p in is the mailbox that it is to be created with. */
+/** Umems, and an empty ring at @p va of guest memory that starts at index @p start; no device
+ * object yet: @p in is the mailbox that it is to be created with. */
 void packed_prepare(struct packed *r, struct queue *q, struct dev *d, uint16_t index, uint16_t size,
 		const struct mem *m, void *va, uint16_t start, uint8_t in[VIRTQ_IN_BYTES]);
 /** A queue in INIT at index 0 of the first lap. */

@@ -2,9 +2,9 @@
 /*
  * Pages that leave their file while they are registered: a hole is punched, or the file is cut off.
  *
- * What becomes of DMA then is told by MLX5_TEST_ORPHANS: "kept" (a card: it goes to the pinned page,
- * which the file has no more), "followed" (the emulated device: to the file's page of now), "fault"
- * (the emulated device, checking: the queue goes into error). Nothing crashes in any case.
+ * What becomes of DMA then is told by MLX5_TEST_ORPHANS: "kept" (a card: it goes to the pinned
+ * page, which the file has no more), "followed" (the emulated device: to the file's page of now),
+ * "fault" (the emulated device, checking: the queue goes into error). Nothing crashes in any case.
  */
 #include <fcntl.h>
 #include <unistd.h>

@@ -3,14 +3,22 @@
  * Packets through virtqueues: contents, descriptor chains, doorbells, indices, suspension, and
  * rings that a guest has got wrong.
  */
+#include "events.h"
 #include "traffic.h"
 
+/* Cookies of the queues' events. */
+enum { RX_EVENT = 1, TX_EVENT };
+
 static struct pair p;
+static struct channel ch;
 
 static int
 setup(void **state)
 {
 	pair_create(&p, *state, 0, 0);
+	ch = channel_create(*state);
+	channel_subscribe(&ch, &p.rx.vq, MLX5_EVENT_TYPE_OBJECT_CHANGE, RX_EVENT);
+	channel_subscribe(&ch, &p.tx.vq, MLX5_EVENT_TYPE_OBJECT_CHANGE, TX_EVENT);
 	return 0;
 }
 
@@ -26,6 +34,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	channel_discard(&ch);
 	pair_discard(&p);
 	return 0;
 }
@@ -697,6 +706,7 @@ assert_broken(struct queue *q, uint8_t error_type)
 {
 	assert_true(wait_until(virtq_state(&q->vq) == MLX5_VIRTQ_STATE_ERR));
 	assert_int_equal(virtq_query(&q->vq).error_type, error_type);
+	assert_int_equal(channel_wait(&ch, WAIT_MS), q == &p.rx ? RX_EVENT : TX_EVENT);
 }
 
 /* Another transmit queue still sends, and the receive queue of the pair takes it. */
@@ -742,6 +752,22 @@ BROKEN_RING(a_head_outside_the_table_breaks_the_queue, BAD_DESCRIPTOR,
 	p.tx.ring.avail->ring[0] = PAIR_SIZE)
 BROKEN_RING(an_available_index_too_far_ahead_breaks_the_queue, BAD_DESCRIPTOR,
 	p.tx.ring.avail->idx = PAIR_SIZE + 1)
+BROKEN_RING(an_available_index_that_goes_back_breaks_the_queue, BAD_DESCRIPTOR,
+	p.tx.ring.avail->idx = 0xffff)
+BROKEN_RING(an_available_index_half_way_around_breaks_the_queue, BAD_DESCRIPTOR,
+	p.tx.ring.avail->idx = 0x8000)
+BROKEN_RING(an_empty_buffer_breaks_the_queue, BAD_DESCRIPTOR, last_desc()->len = 0)
+BROKEN_RING(a_chain_shorter_than_a_header_breaks_the_queue, BAD_DESCRIPTOR,
+	last_desc()->len = NET_HDR - 1)
+BROKEN_RING(a_buffer_of_all_lengths_there_are_breaks_the_queue, INVALID_BUFFER,
+	last_desc()->len = UINT32_MAX, last_desc()->addr = UINT64_MAX - 100)
+BROKEN_RING(an_indirect_table_outside_the_memory_breaks_the_queue, INVALID_BUFFER,
+	last_desc()->flags = VRING_DESC_F_INDIRECT, last_desc()->len = 16,
+	last_desc()->addr = PAIR_IOVA + PAIR_MEM)
+BROKEN_RING(an_indirect_table_longer_than_the_queue_breaks_it, LIST_EXCEEDS_LIMIT,
+	last_desc()->flags = VRING_DESC_F_INDIRECT, last_desc()->len = (PAIR_SIZE + 1) * 16)
+BROKEN_RING(next_beside_indirect_breaks_the_queue, BAD_DESCRIPTOR,
+	last_desc()->flags = VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, last_desc()->len = 16)
 BROKEN_RING(a_next_outside_the_table_breaks_the_queue, BAD_DESCRIPTOR,
 	last_desc()->flags = VRING_DESC_F_NEXT, last_desc()->next = PAIR_SIZE)
 BROKEN_RING(a_chain_that_loops_breaks_the_queue, LIST_EXCEEDS_LIMIT,
@@ -874,6 +900,14 @@ main(void)
 		TEST(counters_count_rings_out_of_reach),
 		TEST(a_head_outside_the_table_breaks_the_queue),
 		TEST(an_available_index_too_far_ahead_breaks_the_queue),
+		TEST(an_available_index_that_goes_back_breaks_the_queue),
+		TEST(an_available_index_half_way_around_breaks_the_queue),
+		TEST(an_empty_buffer_breaks_the_queue),
+		TEST(a_chain_shorter_than_a_header_breaks_the_queue),
+		TEST(a_buffer_of_all_lengths_there_are_breaks_the_queue),
+		TEST(an_indirect_table_outside_the_memory_breaks_the_queue),
+		TEST(an_indirect_table_longer_than_the_queue_breaks_it),
+		TEST(next_beside_indirect_breaks_the_queue),
 		TEST(a_next_outside_the_table_breaks_the_queue),
 		TEST(a_chain_that_loops_breaks_the_queue),
 		TEST(a_descriptor_for_writing_in_a_transmit_queue_breaks_it),

@@ -20,14 +20,6 @@ class Models(harness.Case):
                     self.assertEqual(data['packets'][key], 0, data)
                 self.assert_clean(result)
 
-    def test_capabilities_of_a_model_can_be_taken_away(self):
-        """Without freeze_to_rdy queues are made anew at each reset; that is seen, not an error."""
-        data, result = self.bench('reset', devices=['model=cx7,caps=-freeze_to_rdy_supported'],
-                                  iterations=3, queues=1, mem='64M')
-        self.assertIsNone(data['failed'], data)
-        self.assertGreater(result.count('CREATE_VIRTIO_NET_Q', 'CREATE_GENERAL_OBJECT'), 4, result)
-        self.assert_clean(result)
-
 
 class Addresses(harness.Case):
     """Neither driver's rules look at addresses: the guest gets every frame of the wire."""
@@ -62,7 +54,7 @@ class Check(harness.Case):
             with self.subTest(backing=backing):
                 out = self.dir / 'bench.json'
                 command = [harness.TEST_VDPA, *harness.eal(), harness.vdev(), '--', '--bench',
-                           'replace', '--iterations', '2', '--mem', '64M', '--pps', '2000',
+                           'replace', '--iterations', '1', '--mem', '64M', '--pps', '2000',
                            '--backing', backing, '--json', out]
                 line = self.emu(command)
                 line[1:1] = ['--check', 'orphans']
@@ -72,6 +64,26 @@ class Check(harness.Case):
                 self.assertIsNone(data['failed'], data)
                 self.assertNotIn('left its file', result.stderr)
                 self.assert_clean(result)
+
+
+class Report(harness.Case):
+    PROGRAM = ('import ctypes, os; v = ctypes.CDLL(None); n = ctypes.c_int(); '
+               'assert v.ibv_get_device_list(ctypes.byref(n)) is not None and n.value == 1; %s')
+
+    def run_and(self, how):
+        report = self.dir / 'report.json'
+        result = self.run_program(self.emu(['python3', '-c', self.PROGRAM % how]))
+        return result.status, report.read_text()
+
+    def test_a_process_that_is_killed_leaves_none(self):
+        """An empty file: what it had and did is not known to be nothing."""
+        for how in ('os.kill(os.getpid(), 9)', 'os.abort()'):
+            status, text = self.run_and(how)
+            self.assertLess(status, 0)
+            self.assertEqual(text, '')
+        status, text = self.run_and('pass')
+        self.assertEqual(status, 0)
+        self.assertEqual(harness.json.loads(text)['alive']['total'], 0)
 
 
 if __name__ == '__main__':
