@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a queue comes back after a reset: every combination of capabilities works, by the path that
+the log names, for the number of commands that it should take; and what a card refuses costs no more
+than that path."""
+from concurrent.futures import ThreadPoolExecutor
+import itertools
+import re
+
+import harness
+import vhost_user
+
+# Those that decide on the path.
+FREEZE, INDEX, ADDR, EXT = CAPS = ('freeze_to_rdy_supported', 'virtio_q_index_modify',
+                                   'virtio_net_q_addr_modify', 'vnet_modify_ext')
+FRAMES = 40
+F_CSUM = 1 << 0
+AT_ONCE = 4
+
+# A queue made anew: DESTROY, both event QPs to reset and in 3 steps to ready, CREATE.
+ANEW = 1 + 2 + 6 + 1
+
+
+def caps(missing):
+    return 'caps=' + ':'.join('-' + name for name in missing)
+
+
+class Guest:
+    """A front-end whose rings change between its lives."""
+
+    def __init__(self, path, pairs=1):
+        self.front = vhost_user.Frontend(path, pairs=pairs, ring_size=64, mem_bytes=8 << 20)
+        self.sent = 0
+
+    def check(self, pairs=None):
+        """Frames through each pair, all of them back and whole."""
+        self.front.fill()
+        for pair in range(self.front.pairs if pairs is None else pairs):
+            missing, unexpected = vhost_user.ping_pong(self.front, FRAMES, pair, self.sent)
+            self.sent += FRAMES
+            if missing or unexpected:
+                raise AssertionError('%d frames missing, %d unexpected' % (missing, unexpected))
+
+    def replace_rings(self, shift=0, size=64):
+        """Other rings, further up in memory or of another size."""
+        front = self.front
+        for ring in front.rings:
+            ring.close()
+        offset, rings = shift, []
+        for index in range(2 * front.pairs):
+            rings.append(vhost_user.Ring(front.mem, index, size, offset))
+            offset = (rings[-1].end + vhost_user.PAGE - 1) & ~(vhost_user.PAGE - 1)
+        front.rings = rings
+
+    def life(self):
+        """A start, and resets that change one thing each."""
+        front = self.front
+        front.start()
+        self.check()
+        for change in (lambda: None,
+                       lambda: self.replace_rings(shift=1 << 20),
+                       lambda: self.replace_rings(size=128),
+                       lambda: setattr(front, 'features', front.features | F_CSUM),
+                       lambda: None):
+            bases = front.stop()
+            if len(set(bases)) == 1 and bases[0] == 0:
+                raise AssertionError('no ring moved')
+            change()
+            front.restart()
+            self.check()
+        self.pause()
+        self.switch()
+
+    def pause(self):
+        """Stopped and started without a reset, as for a snapshot: indices go on."""
+        self.front.stop()
+        for _, step in self.front.restart_steps():
+            step()
+        self.front.get_u64(vhost_user.GET_FEATURES)
+        self.check()
+
+    def switch(self):
+        """Rings of the last pair go and come while the others run (ethtool -L)."""
+        last = range(2 * self.front.pairs - 2, 2 * self.front.pairs)
+        if self.front.pairs == 1:
+            return
+        for _ in range(2):
+            for on in (False, True):
+                for index in last:
+                    self.front.enable(index, on)
+                self.check(self.front.pairs - (not on))
+
+
+class Combinations(harness.Case):
+    def test_all(self):
+        """Each combination lives through resets that change rings, sizes and features."""
+        sets = [missing for n in range(len(CAPS) + 1)
+                for missing in itertools.combinations(CAPS, n)]
+        bdfs = ['0000:e1:%02x.0' % number for number in range(len(sets))]
+        daemon = harness.Daemon(
+            self, vdevs=[harness.vdev(i, bdf) for i, bdf in enumerate(bdfs)],
+            devices=['bdf=%s%s' % (bdf, ',' + caps(missing) if missing else '')
+                     for bdf, missing in zip(bdfs, sets)],
+            eal_args=harness.eal(cores='0', memory=256))
+        guests = [Guest(daemon.socket(i), pairs=2) for i in range(len(sets))]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            lives = [pool.submit(guest.life) for guest in guests]
+        for missing, life in zip(sets, lives):
+            with self.subTest(missing=missing):
+                life.result()
+        for guest in guests:
+            guest.front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        for number, missing in enumerate(sets):
+            with self.subTest(missing=missing):
+                self.assert_named(result.stderr, number, missing)
+
+    def assert_named(self, log, number, missing):
+        """One line, if there is anything better: the path, and what would be better."""
+        lines = re.findall(r'vdpa_mlx5_persist%d: path of a reset: (\w+): (.*)' % number, log)
+        if not missing:
+            self.assertEqual(lines, [])
+            return
+        self.assertEqual(len(lines), 1, log[-4000:])
+        path, words = lines[0]
+        self.assertEqual(path, 'renew' if {FREEZE, INDEX} & set(missing) else 'resume')
+        for name in CAPS:
+            self.assertEqual(name in words, name in missing, words)
+
+
+class Counting(harness.Case):
+    """Commands of a reset: the difference of two runs, a shorter and a longer one."""
+
+    PAIRS, FEW, MANY = 2, 1, 3
+
+    def per_reset(self, missing=(), devargs=None, **options):
+        """Returns commands of one reset by opcode, and the bench's JSON of the longer run."""
+        counts = []
+        for iterations in (self.FEW, self.MANY):
+            data, result = self.bench(
+                'reset', devargs=devargs, devices=[caps(missing)] if missing else (),
+                mem='16M', queues=self.PAIRS, iterations=iterations, pps=20000, **options)
+            self.assert_clean(result)
+            self.assertIsNone(data['failed'], result)
+            for key in ('corrupt', 'lost', 'duplicated'):
+                self.assertEqual(data['packets'][key], 0, result)
+            counts.append({name: stats['count'] for name, stats
+                           in result.report['commands']['by_opcode'].items()})
+        few, many = counts
+        steps = self.MANY - self.FEW
+        return {name: (count - few.get(name, 0)) / steps
+                for name, count in many.items() if count != few.get(name, 0)}, data
+
+    def at_once(self, *calls):
+        """The results of functions of a Counting, each called on one of its own."""
+        def one(call):
+            case = Counting()
+            case.setUp()
+            try:
+                return call(case)
+            finally:
+                case.doCleanups()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(one, calls))
+
+    def test_resume(self):
+        """Suspend, query and one modify a queue, and not one command else."""
+        expected = {'MODIFY_GENERAL_OBJECT': 4 * self.PAIRS, 'QUERY_GENERAL_OBJECT': 2 * self.PAIRS}
+        calls = [lambda c: c.per_reset(), lambda c: c.per_reset([ADDR]),
+                 lambda c: c.per_reset([EXT]), lambda c: c.per_reset([ADDR, EXT]),
+                 lambda c: c.per_reset(packed=True),
+                 lambda c: c.per_reset(devargs={'max_conf_threads': 0})]
+        for number, (counts, _) in enumerate(self.at_once(*calls)):
+            with self.subTest(number=number):
+                self.assertEqual(counts, expected)
+
+    def test_renew(self):
+        """On the path the same, for it has time; the rest in the background: each queue made anew
+        once, and the table of receive queues is written three times."""
+        queues = 2 * self.PAIRS
+        calls = [lambda c: c.per_reset([FREEZE], gap=300),
+                 lambda c: c.per_reset([FREEZE, ADDR], gap=300),
+                 lambda c: c.per_reset(CAPS, gap=300),
+                 lambda c: c.per_reset([INDEX], packed=True, gap=300),
+                 lambda c: c.per_reset(devargs={'reuse_queues': 0}, gap=300)]
+        for number, (counts, data) in enumerate(self.at_once(*calls)):
+            with self.subTest(number=number):
+                self.assertEqual(sum(counts.values()), queues * (3 + ANEW) + 3, counts)
+                self.assertEqual(counts['CREATE_GENERAL_OBJECT'], queues)
+                self.assertEqual(counts['QUERY_GENERAL_OBJECT'], queues)
+                self.assertEqual(counts['MODIFY_RQT'], 3)
+                self.assertEqual(data['commands']['conf'], queues)
+
+    def test_renew_at_once(self):
+        """A front-end that is back before the background is through waits for it, and nothing is
+        done twice."""
+        queues = 2 * self.PAIRS
+        counts, _ = self.per_reset([FREEZE], gap=0)
+        self.assertEqual(sum(counts.values()), queues * (3 + ANEW) + 3, counts)
+
+    def test_one_by_one(self):
+        """Rings that become ready one by one cost a command each; the table of receive queues
+        follows, at most once each."""
+        counts, _ = self.per_reset(enable_late=True)
+        table = counts.pop('MODIFY_RQT')
+        self.assertLessEqual(table, self.PAIRS)
+        self.assertEqual(counts, {'MODIFY_GENERAL_OBJECT': 4 * self.PAIRS,
+                                  'QUERY_GENERAL_OBJECT': 2 * self.PAIRS})
+
+
+class Refusals(harness.Case):
+    """What the card refuses, while a guest of one pair is reset twice."""
+
+    RESUME = 'the card does not resume suspended queues'
+    # Which capabilities are missing, which commands fail, how often the log says what.
+    REFUSED = {
+        # The first resumption, after two starts and two stops: that reset succeeds by another path,
+        # and the next ones go that way at once.
+        'resume': ((), ['MODIFY_GENERAL_OBJECT:5:BAD_RES_STATE_ERR'], RESUME, 1),
+        # The start of an object that was made anew: another one takes its place.
+        'start': ([FREEZE], ['MODIFY_GENERAL_OBJECT:5'], RESUME, 0),
+        # Objects that were to be made in the background: the start makes them. (Each queue has a
+        # counter set, too.)
+        'create': ([FREEZE], ['CREATE_GENERAL_OBJECT:5', 'CREATE_GENERAL_OBJECT:6'], RESUME, 0),
+        # An object keeps its index as long as the card does not let it go: the next start tries
+        # again.
+        'destroy': ([FREEZE], ['DESTROY_GENERAL_OBJECT:1', 'DESTROY_GENERAL_OBJECT:2'],
+                    'cannot destroy virtqueue', 2),
+        # A rule that does not go leads to the table, which is used again.
+        'flow': ([FREEZE], ['DELETE_FLOW_TABLE_ENTRY:1'], 'cannot destroy flow rule', 1),
+    }
+
+    def live(self, missing, fail):
+        self.setUp()
+        try:
+            daemon = harness.Daemon(self, devices=[caps(missing)] if missing else (), fail=fail)
+            guest = Guest(daemon.socket())
+            guest.front.start()
+            guest.check()
+            for _ in range(2):
+                guest.front.stop()
+                guest.front.restart()
+                guest.check()
+            guest.front.close()
+            return daemon.stop()
+        finally:
+            self.doCleanups()
+
+    def test_all(self):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            lives = {name: pool.submit(Refusals('live').live, missing, fail)
+                     for name, (missing, fail, _, _) in self.REFUSED.items()}
+        for name, (_, fail, line, times) in self.REFUSED.items():
+            with self.subTest(refused=name):
+                result = lives[name].result()
+                self.assert_clean(result)
+                self.assertEqual(result.report['commands']['failed'], len(fail), result)
+                self.assertEqual(result.stderr.count(line), times, result)
+
+
+if __name__ == '__main__':
+    harness.main()
