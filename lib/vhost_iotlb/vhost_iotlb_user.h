@@ -2,39 +2,91 @@
 /*
  * vhost_iotlb_user: a vhost-user connection as a front-end of the contract.
  *
- * Owns: the translation of what DPDK's vhost library tells a vDPA driver (a memory table, a stop,
- * the end of the connection) into operations of vhost_iotlb_dev.h. The only part of the library
- * that knows DPDK; it uses the public API of rte_vhost.h and the log.
+ * Owns: the translation of what DPDK's vhost library tells a vDPA driver, and of the messages that
+ * it shows to a hook, into operations of vhost_iotlb_dev.h; and the refusal of messages that would
+ * harm. The only part of the library that knows DPDK; it uses the public API of rte_vhost.h and the
+ * log.
  *
- * The driver calls, in this order:
- *	attach		when it first hears of the connection (set_features or dev_conf)
+ * The driver calls:
+ *	attach		when it first hears of the connection (set_features), and in dev_conf
  *	sync_table	in dev_conf, before anything uses guest memory
- *	virtio_reset	in dev_close, once the queues have stopped
- *	detach		when the connection is gone (dev_cleanup, or a destroyed device)
- * sync_table and virtio_reset may alternate as often as they like between attach and detach.
+ *	stopped		in dev_close, once the queues have stopped
+ *	reset_owner	in dev_cleanup, to learn whether the connection is gone
+ *	detach		when it is, or when the device goes and takes its connection along
+ *	before, after	from the hooks that it hands to attach
+ * sync_table and stopped may alternate as often as they like between attach and the end.
  * sync_table belongs in dev_conf and nowhere else: the vhost library reads its table without asking
  * whether there is one, and before SET_MEM_TABLE there is none.
  *
- * Threads: as vhost_iotlb_dev.h: the driver serialises the calls about one device. No function may
- * be called with a lock held that rte_vhost_get_mem_table() needs; it takes none today.
+ * The hook: rte_vhost_extern_callback_register() has one slot for each connection, with no way to
+ * ask who has it. attach takes it, and replaces what an application put there. Messages that come
+ * before SET_FEATURES are not seen.
  *
- * Log: type "lib.vhost.iotlb". One line for every problem, with the device's name.
+ * Threads: as vhost_iotlb_dev.h: the driver serialises the calls about one device, those from the
+ * hooks included. Some come with locks of rings held by the vhost library: nothing is called here
+ * that takes one, and callbacks must not, either.
+ *
+ * Log: type "lib.vhost.iotlb". One line for every problem, with the device's name; at INFO one for
+ * every message that changed something.
  */
 #ifndef VHOST_IOTLB_USER_H
 #define VHOST_IOTLB_USER_H
 
 #include <stdbool.h>
 
+#include <rte_vhost.h>
+
 #include "vhost_iotlb_dev.h"
 
 /** Room for a device's name in a log line. */
 #define VHOST_IOTLB_USER_NAME 64
 
+/** What the driver is asked to do in the midst of messages. All are optional, and run within the
+ * call of vhost_iotlb_user_after(). */
+struct vhost_iotlb_user_ops {
+	/** A memory table arrived, which the next dev_conf is likely to ask for: registration may
+	 * begin. What fails, fails again then. Descriptors and host addresses end with the call. */
+	void (*table)(void *arg, const struct vhost_iotlb *table);
+	/** The guest reset the device by its status, while the vhost library thinks that it runs:
+	 * stop it, as in dev_close. */
+	void (*stop)(void *arg);
+	/** DRIVER_OK after stop: start it, as in dev_conf. */
+	void (*start)(void *arg);
+};
+
+/** How a connection is served. Pointers outlive the attachment. */
+struct vhost_iotlb_user_conf {
+	/** The device, for log lines. */
+	const char *name;
+	/** Acknowledge IOTLB_PERSIST. vhost-user front-ends have no backend-feature message and
+	 * never relied on a reset that clears maps. false: every virtio reset drops all maps, the
+	 * old behaviour, for comparison. */
+	bool persist;
+	/** Hooks of the driver, which call vhost_iotlb_user_before() and after(). NULL: none, then
+	 * messages are not seen. */
+	const struct rte_vhost_user_extern_ops *hook;
+	const struct vhost_iotlb_user_ops *ops;    /* NULL: none */
+	void *arg;                                 /* of ops */
+};
+
+/** What is known of the vhost library's memory table. */
+enum vhost_iotlb_user_table {
+	VHOST_IOTLB_USER_TABLE_UNKNOWN,            /* it may have come before attach */
+	VHOST_IOTLB_USER_TABLE_NONE,               /* none, or the library failed to take one */
+	VHOST_IOTLB_USER_TABLE_HERE,
+};
+
 /** One connection. Zero it once (static or calloc) and leave its fields to the functions below. */
 struct vhost_iotlb_user {
 	int vid;                            /* the vhost library's number of the connection */
 	struct vhost_iotlb_fe *fe;          /* NULL: not attached */
-	bool persist;                       /* IOTLB_PERSIST was asked for */
+	struct vhost_iotlb_user_conf conf;
+	uint32_t handling;                  /* the message between before and after, 0: none */
+	bool refused;                       /* that message */
+	enum vhost_iotlb_user_table table;
+	bool used;                          /* since the last reset: a stop is one more */
+	bool status_stop;                   /* stopped by status; the vhost library does not know */
+	bool limbo;                         /* RESET_OWNER, or the end: after() tells */
 	char name[VHOST_IOTLB_USER_NAME];   /* device, for log lines */
 };
 
@@ -45,17 +97,14 @@ struct vhost_iotlb_user_sync {
 };
 
 /**
- * Attach connection @p vid to @p dev as its front-end. vhost-user front-ends have no
- * backend-feature message and never relied on a reset that clears maps, so IOTLB_PERSIST is
- * acknowledged for them where it is offered; with @p persist false it is not, and every virtio
- * reset drops all maps: the old behaviour, for comparison. Attached to the same connection already:
+ * Attach connection @p vid to @p dev as its front-end. Attached to the same connection already:
  * nothing happens.
  * Returns 0, -EBUSY (another front-end has the device, or @p u another connection), or another
- * negative errno.
+ * negative errno, logged.
  */
 int
 vhost_iotlb_user_attach(struct vhost_iotlb_user *u, int vid, struct vhost_iotlb_dev *dev,
-		const char *name, bool persist);
+		const struct vhost_iotlb_user_conf *conf);
 
 /** Is it attached? */
 static inline bool
@@ -63,6 +112,21 @@ vhost_iotlb_user_attached(const struct vhost_iotlb_user *u)
 {
 	return u->fe != NULL;
 }
+
+/**
+ * Was the last RESET_OWNER not confirmed yet by after()? A message that the vhost library refuses
+ * may end the connection, and nothing shows which of both it was: the driver asks again a while
+ * after dev_cleanup, and detaches if it is so still. The next attach does it in any case.
+ */
+static inline bool
+vhost_iotlb_user_in_limbo(const struct vhost_iotlb_user *u)
+{
+	return u->fe != NULL && u->limbo;
+}
+
+/** Is it attached to connection @p vid, or free for it? */
+bool
+vhost_iotlb_user_is_for(const struct vhost_iotlb_user *u, int vid);
 
 /**
  * Take the connection's memory table and make it address space 0. A region becomes a map of its
@@ -76,12 +140,34 @@ vhost_iotlb_user_attached(const struct vhost_iotlb_user *u)
 int
 vhost_iotlb_user_sync_table(struct vhost_iotlb_user *u, struct vhost_iotlb_user_sync *sync);
 
-/** The virtio device was reset or stopped. Returns 0, -ENOTCONN or the error of the parent. */
+/**
+ * The device has stopped. That is a virtio reset, once for each stop, unless it makes way for a
+ * memory table that changes (C1: then a map operation follows).
+ * Returns 0, -ENOTCONN or the error of the parent.
+ */
 int
-vhost_iotlb_user_virtio_reset(struct vhost_iotlb_user *u);
+vhost_iotlb_user_stopped(struct vhost_iotlb_user *u);
 
-/** The connection is gone: release the front-end. All maps end. Not attached: nothing happens. */
+/**
+ * The vhost library cleans up after the connection (dev_cleanup): is that because of RESET_OWNER?
+ * Then it was a virtio reset, and all maps stay; else the connection is gone, and detach is due.
+ */
+bool
+vhost_iotlb_user_reset_owner(struct vhost_iotlb_user *u);
+
+/** Release the front-end. All maps end. Not attached: nothing happens. */
 void
 vhost_iotlb_user_detach(struct vhost_iotlb_user *u);
+
+/**
+ * The vhost library is about to handle message @p msg of connection @p vid, or has handled it with
+ * success: for the hooks pre_msg_handle and post_msg_handle, which return what these return. A
+ * connection that is not attached: nothing happens.
+ */
+enum rte_vhost_msg_result
+vhost_iotlb_user_before(struct vhost_iotlb_user *u, int vid, void *msg);
+
+enum rte_vhost_msg_result
+vhost_iotlb_user_after(struct vhost_iotlb_user *u, int vid, void *msg);
 
 #endif /* VHOST_IOTLB_USER_H */

@@ -9,6 +9,7 @@
 
 #include <linux/virtio_net.h>
 
+#include <rte_alarm.h>
 #include <rte_common.h>
 #include <rte_vhost.h>
 
@@ -25,6 +26,13 @@
 #include "stats.h"
 #include "workers.h"
 
+/* Of the vhost-user specification. */
+enum { VHOST_USER_SET_LOG_BASE = 6 };
+
+/* How long the vhost library may take from dev_cleanup to the end of a RESET_OWNER, µs. */
+enum { LIMBO_US = 1000000 };
+enum limbo { LIMBO_NONE, LIMBO_TIMED, LIMBO_AGAIN };
+
 struct mlx5p_dev {
 	TAILQ_ENTRY(mlx5p_dev) next;
 	pthread_mutex_t lock;
@@ -39,6 +47,7 @@ struct mlx5p_dev {
 	struct mlx5p_memory *memory;
 	struct mlx5p_queues *queues;
 	struct mlx5p_dirty dirty;
+	enum limbo limbo;          /* a timer runs; another one is to follow it */
 	bool configured;           /* between a conf that succeeded and close */
 	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
@@ -246,17 +255,26 @@ conf(struct mlx5p_dev *dev, int vid)
 	return ret;
 }
 
+/* With the lock held. */
+static int
+conf_or_say(struct mlx5p_dev *dev, int vid)
+{
+	int ret = conf(dev, vid);
+
+	if (ret < 0)
+		MLX5P_LOG(ERR, dev->name, "cannot configure the device for its front-end: %s",
+			strerror(-ret));
+	return ret;
+}
+
 int
 mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 {
 	int ret;
 
 	pthread_mutex_lock(&dev->lock);
-	ret = conf(dev, vid);
+	ret = conf_or_say(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
-	if (ret < 0)
-		MLX5P_LOG(ERR, dev->name, "cannot configure the device for its front-end: %s",
-			strerror(-ret));
 	return ret;
 }
 
@@ -280,17 +298,85 @@ mlx5p_dev_close(struct mlx5p_dev *dev, int vid)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+/* The guest stopped the device by its status, and starts it again; with the lock held. */
+static void
+user_stop(void *arg)
+{
+	struct mlx5p_dev *dev = arg;
+
+	close_device(dev);
+	mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory));
+}
+
+static void
+user_start(void *arg)
+{
+	struct mlx5p_dev *dev = arg;
+
+	conf_or_say(dev, mlx5p_memory_user(dev->memory)->vid);
+}
+
+/* The connection has gone. With the lock held. */
+static void
+end_connection(struct mlx5p_dev *dev)
+{
+	mlx5p_memory_release(dev->memory);
+	mlx5p_queues_prepare_later(dev->queues);
+}
+
+static void start_limbo(struct mlx5p_dev *dev);
+
+/* A while after what looked like a RESET_OWNER. Its answer follows within the same message; if it
+ * did not, the connection is gone. */
+static void
+end_limbo(void *arg)
+{
+	struct mlx5p_dev *dev = arg;
+
+	pthread_mutex_lock(&dev->lock);
+	if (dev->limbo == LIMBO_AGAIN) {
+		start_limbo(dev);
+	} else {
+		dev->limbo = LIMBO_NONE;
+		if (vhost_iotlb_user_in_limbo(mlx5p_memory_user(dev->memory)))
+			end_connection(dev);
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+/* One timer at a time, however many such messages come. With the lock held. */
+static void
+start_limbo(struct mlx5p_dev *dev)
+{
+	dev->limbo = LIMBO_NONE;
+	if (rte_eal_alarm_set(LIMBO_US, end_limbo, dev) == 0)
+		dev->limbo = LIMBO_TIMED;
+	else
+		MLX5P_LOG(WARNING, dev->name, "no timer: should this be the connection's end, its "
+			"memory stays pinned until the next one");
+}
+
+/* With the lock held. */
+static void
+cleanup(struct mlx5p_dev *dev)
+{
+	if (dev->configured)
+		close_device(dev);
+	mlx5p_notifier_forget(dev->notifier);
+	if (!vhost_iotlb_user_reset_owner(mlx5p_memory_user(dev->memory)))
+		end_connection(dev);
+	else if (dev->limbo == LIMBO_NONE)
+		start_limbo(dev);
+	else
+		dev->limbo = LIMBO_AGAIN;
+}
+
 void
 mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (mlx5p_memory_is_for(dev->memory, vid)) {
-		if (dev->configured)
-			close_device(dev);
-		mlx5p_memory_release(dev->memory);
-		mlx5p_notifier_forget(dev->notifier);
-		mlx5p_queues_prepare_later(dev->queues);
-	}
+	if (mlx5p_memory_is_for(dev->memory, vid))
+		cleanup(dev);
 	mlx5p_queues_want_none(dev->queues, vid);
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -339,15 +425,46 @@ follow_log(struct mlx5p_dev *dev, int vid)
 }
 
 int
-mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid)
+mlx5p_dev_set_features(struct mlx5p_dev *dev, int vid)
 {
 	int ret = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	if (dev->configured && mlx5p_memory_is_for(dev->memory, vid))
+	/* From here on its messages are seen. All other features are read at the next start: they
+	 * don't change while the device runs. */
+	if (mlx5p_memory_is_for(dev->memory, vid))
+		ret = mlx5p_memory_attach(dev->memory, vid);
+	if (ret == 0 && dev->configured && mlx5p_memory_is_for(dev->memory, vid))
 		ret = follow_log(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
+}
+
+enum rte_vhost_msg_result
+mlx5p_dev_before_message(struct mlx5p_dev *dev, int vid, void *msg)
+{
+	enum rte_vhost_msg_result result;
+
+	pthread_mutex_lock(&dev->lock);
+	result = vhost_iotlb_user_before(mlx5p_memory_user(dev->memory), vid, msg);
+	pthread_mutex_unlock(&dev->lock);
+	return result;
+}
+
+enum rte_vhost_msg_result
+mlx5p_dev_after_message(struct mlx5p_dev *dev, int vid, void *msg)
+{
+	enum rte_vhost_msg_result result;
+
+	pthread_mutex_lock(&dev->lock);
+	result = vhost_iotlb_user_after(mlx5p_memory_user(dev->memory), vid, msg);
+	/* No operation tells when the log moves, as it does when memory is added in a migration. A
+	 * message begins with its number. */
+	if (*(const uint32_t *)msg == VHOST_USER_SET_LOG_BASE && dev->configured &&
+			mlx5p_memory_is_for(dev->memory, vid))
+		follow_log(dev, vid);
+	pthread_mutex_unlock(&dev->lock);
+	return result;
 }
 
 /* ---- statistics ---- */
@@ -499,7 +616,9 @@ create_parts(struct mlx5p_dev *dev)
 		.poll = poll_all, .arm = arm_all,
 	};
 	const struct mlx5p_memory_owner owner = {
-		.forget_keys = forget_keys, .wake_at = wake_memory_at, .arg = dev,
+		.forget_keys = forget_keys, .wake_at = wake_memory_at,
+		.stop = user_stop, .start = user_start, .arg = dev,
+		.hook = mlx5p_message_hook(),
 	};
 	struct mlx5p_pace pace;
 	int ret;
@@ -569,6 +688,7 @@ mlx5p_dev_destroy(struct mlx5p_dev *dev)
 {
 	unlist_device(dev);
 	rte_vdpa_unregister_device(dev->vdpa);
+	rte_eal_alarm_cancel(end_limbo, dev);
 	pthread_mutex_lock(&dev->lock);
 	stop_all(dev);
 	dev->configured = false;

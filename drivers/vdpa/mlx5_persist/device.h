@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include <infiniband/verbs.h>
+#include <rte_vhost.h>
 
 #include "args.h"
 #include "dpdk_sdk.h"
@@ -54,17 +55,21 @@ uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 /** Take its memory and start the queues that it wants. -EBUSY: another one is served. */
 int mlx5p_dev_conf(struct mlx5p_dev *dev, int vid);
 
-/** Stop all queues: a virtio reset. */
+/** Stop all queues: a virtio reset, unless a memory table changes. */
 void mlx5p_dev_close(struct mlx5p_dev *dev, int vid);
 
-/** It is gone. */
+/** It is gone, or its front-end sent RESET_OWNER. */
 void mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid);
 
 /** It wants a queue to run, or no more. */
 int mlx5p_dev_want_queue(struct mlx5p_dev *dev, int vid, int queue, bool on);
 
-/** Its features or its dirty log changed: a running device follows VHOST_F_LOG_ALL. */
-int mlx5p_dev_follow_log(struct mlx5p_dev *dev, int vid);
+/** Its features changed: a running device follows VHOST_F_LOG_ALL. */
+int mlx5p_dev_set_features(struct mlx5p_dev *dev, int vid);
+
+/** The vhost library handles a message of it: for the hooks of ops.h. */
+enum rte_vhost_msg_result mlx5p_dev_before_message(struct mlx5p_dev *dev, int vid, void *msg);
+enum rte_vhost_msg_result mlx5p_dev_after_message(struct mlx5p_dev *dev, int vid, void *msg);
 
 /* ---- statistics of a queue: see stats.h ---- */
 

@@ -14,7 +14,7 @@
 /* Address spaces: one, with all of the guest's memory. */
 enum { GUEST_AS, NAS };
 
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_IN_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
 struct mlx5p_memory {
@@ -35,7 +35,7 @@ now_ns(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_S + now.tv_nsec;
+	return now.tv_sec * NS_IN_S + now.tv_nsec;
 }
 
 /* ---- the contract: operations of the parent ---- */
@@ -192,13 +192,46 @@ mlx5p_memory_destroy(struct mlx5p_memory *m)
 
 /* ---- a connection ---- */
 
+/* The guest's status asks for it. */
+static void
+user_stop(void *arg)
+{
+	struct mlx5p_memory *m = arg;
+
+	m->owner.stop(m->owner.arg);
+}
+
+static void
+user_start(void *arg)
+{
+	struct mlx5p_memory *m = arg;
+
+	m->owner.start(m->owner.arg);
+}
+
+int
+mlx5p_memory_attach(struct mlx5p_memory *m, int vid)
+{
+	static const struct vhost_iotlb_user_ops ops = { .stop = user_stop, .start = user_start };
+	const struct vhost_iotlb_user_conf conf = {
+		.name = m->hw->name,
+		.persist = m->persist != MLX5P_PERSIST_OFF,
+		.hook = m->owner.hook,
+		.ops = &ops,
+		.arg = m,
+	};
+
+	/* What was taken for a RESET_OWNER was the end. */
+	if (vhost_iotlb_user_in_limbo(&m->user))
+		mlx5p_memory_release(m);
+	return vhost_iotlb_user_attach(&m->user, vid, m->iotlb, &conf);
+}
+
 int
 mlx5p_memory_take(struct mlx5p_memory *m, int vid)
 {
-	int ret;
+	int ret = mlx5p_memory_attach(m, vid);
 
-	ret = vhost_iotlb_user_attach(&m->user, vid, m->iotlb, m->hw->name,
-		m->persist != MLX5P_PERSIST_OFF);
 	return ret < 0 ? ret : vhost_iotlb_user_sync_table(&m->user, NULL);
 }
 
@@ -211,14 +244,14 @@ mlx5p_memory_attached(const struct mlx5p_memory *m)
 bool
 mlx5p_memory_is_for(const struct mlx5p_memory *m, int vid)
 {
-	return !mlx5p_memory_attached(m) || m->user.vid == vid;
+	return vhost_iotlb_user_is_for(&m->user, vid);
 }
 
 void
 mlx5p_memory_virtio_reset(struct mlx5p_memory *m)
 {
 	if (mlx5p_memory_attached(m))
-		vhost_iotlb_user_virtio_reset(&m->user);
+		vhost_iotlb_user_stopped(&m->user);
 }
 
 void

@@ -36,7 +36,14 @@ struct mlx5p_memory_owner {
 	void (*forget_keys)(void *arg);
 	/** Call mlx5p_memory_expire() once CLOCK_MONOTONIC reads @p when_ns; 0: no more. */
 	void (*wake_at)(void *arg, uint64_t when_ns);
+	/** The guest reset the device by its status, and says DRIVER_OK after that: stop and start
+	 * it, as the vhost library would have it. */
+	void (*stop)(void *arg);
+	void (*start)(void *arg);
 	void *arg;
+	/** What the vhost library shows messages of a connection to; they are handed to
+	 * vhost_iotlb_user_before() and after(). */
+	const struct rte_vhost_user_extern_ops *hook;
 };
 
 /** @p args and @p owner are copied. @return 0 or a negative errno; then nothing is left. */
@@ -49,7 +56,10 @@ void mlx5p_memory_destroy(struct mlx5p_memory *memory);
 
 /* ---- a connection ---- */
 
-/** Attach connection @p vid, unless it is, and bring the address space up to its memory table.
+/** Attach connection @p vid, unless it is. @return 0 or a negative errno, logged. */
+int mlx5p_memory_attach(struct mlx5p_memory *memory, int vid);
+
+/** Likewise, and bring the address space up to its memory table.
  * @return 0 or a negative errno, logged; then the maps are what they were. */
 int mlx5p_memory_take(struct mlx5p_memory *memory, int vid);
 
@@ -59,7 +69,7 @@ bool mlx5p_memory_attached(const struct mlx5p_memory *memory);
 /** Is connection @p vid attached, or none? */
 bool mlx5p_memory_is_for(const struct mlx5p_memory *memory, int vid);
 
-/** A virtio reset; queues stand. */
+/** A virtio reset, unless a memory table changes; queues stand. */
 void mlx5p_memory_virtio_reset(struct mlx5p_memory *memory);
 
 /** The connection is gone: maps and keys go, with persist=reconnect pins stay for a while. Queues

@@ -27,7 +27,6 @@
 #ifndef VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD
 #define VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD 10
 #endif
-enum { VHOST_USER_SET_LOG_BASE = 6 };
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
@@ -79,35 +78,43 @@ op_set_vring_state(int vid, int vring, int state)
 	return dev != NULL ? mlx5p_dev_want_queue(dev, vid, vring, state != 0) : -ENODEV;
 }
 
-/* The vhost library has handled a message. All that is public of one is that it begins with its
- * number. */
+/* ---- messages ---- */
+
+static enum rte_vhost_msg_result
+before_message(int vid, void *msg)
+{
+	struct mlx5p_dev *dev = dev_of_vid(vid);
+
+	return dev != NULL ? mlx5p_dev_before_message(dev, vid, msg) :
+		RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
 static enum rte_vhost_msg_result
 after_message(int vid, void *msg)
 {
-	struct mlx5p_dev *dev;
+	struct mlx5p_dev *dev = dev_of_vid(vid);
 
-	if (*(const uint32_t *)msg == VHOST_USER_SET_LOG_BASE) {
-		dev = dev_of_vid(vid);
-		if (dev != NULL)
-			mlx5p_dev_follow_log(dev, vid);
-	}
-	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+	return dev != NULL ? mlx5p_dev_after_message(dev, vid, msg) :
+		RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+static const struct rte_vhost_user_extern_ops message_hook = {
+	.pre_msg_handle = before_message,
+	.post_msg_handle = after_message,
+};
+
+const struct rte_vhost_user_extern_ops *
+mlx5p_message_hook(void)
+{
+	return &message_hook;
 }
 
 static int
 op_set_features(int vid)
 {
-	static const struct rte_vhost_user_extern_ops hook = { .post_msg_handle = after_message };
 	struct mlx5p_dev *dev = dev_of_vid(vid);
-	uint64_t features;
 
-	if (dev == NULL || rte_vhost_get_negotiated_features(vid, &features) < 0)
-		return -ENODEV;
-	/* No operation tells when the log moves, as it does when memory is added in a migration. */
-	if (RTE_VHOST_NEED_LOG(features))
-		rte_vhost_extern_callback_register(vid, &hook, NULL);
-	/* All others are read at the next start: they don't change while the device runs. */
-	return mlx5p_dev_follow_log(dev, vid);
+	return dev != NULL ? mlx5p_dev_set_features(dev, vid) : -ENODEV;
 }
 
 /* ---- the doorbell page ---- */
