@@ -75,6 +75,8 @@ counters_read(const char *snapshot, struct counters *c)
 		return ret;
 	if (get(root, "commands", "total", &c->commands) == 0 &&
 			get(root, "pins", "bytes_total", &c->pinned_bytes) == 0 &&
+			get(root, "pins", "bytes_now", &c->pinned_now) == 0 &&
+			get(root, "alive", "total", &c->alive) == 0 &&
 			get(root, "dma", "faults", &c->dma_faults) == 0)
 		ret = 0;
 	json_object_put(root);

@@ -14,6 +14,8 @@
 struct counters {
 	uint64_t commands;	/* firmware commands */
 	uint64_t pinned_bytes;	/* all bytes ever pinned */
+	uint64_t pinned_now;	/* bytes that are pinned */
+	uint64_t alive;		/* objects of the device that exist */
 	uint64_t dma_faults;
 };
 

@@ -293,6 +293,14 @@ show_config_run(void *parsed, struct cmdline *cl, void *data)
 }
 
 static void
+show_counters_run(void *parsed, struct cmdline *cl, void *data)
+{
+	(void)parsed;
+	(void)data;
+	shell_show_counters(cl);
+}
+
+static void
 show_traffic_run(void *parsed, struct cmdline *cl, void *data)
 {
 	struct shell *s = data;
@@ -388,6 +396,7 @@ help_run(void *parsed, struct cmdline *cl, void *data)
 		"show stats NAME QUEUE       the device's counters of a virtqueue\n"
 		"show config                 what was negotiated\n"
 		"show traffic                what the guest has counted\n"
+		"show counters               what an emulated device has counted\n"
 		"show pins                   memory that our driver has pinned\n"
 		"show iotlb                  maps of the guest's memory that our driver has\n"
 		"drop NAME                   unpin what waits for a connection to come back\n"
@@ -427,6 +436,7 @@ WORD(word_device, what, "device");
 WORD(word_stats, what, "stats");
 WORD(word_config, what, "config");
 WORD(word_traffic, what, "traffic");
+WORD(word_counters, what, "counters");
 WORD(word_memory, what, "pins#iotlb");
 WORD(word_name, name, NULL);
 WORD(word_bench_name, name, NULL);	/* gets the names when the shell starts */
@@ -456,6 +466,7 @@ COMMAND(cmd_show_stats, show_stats_run, "show stats NAME QUEUE", T(word_show), T
 	T(word_name), T(word_index));
 COMMAND(cmd_show_config, show_config_run, "show config", T(word_show), T(word_config));
 COMMAND(cmd_show_traffic, show_traffic_run, "show traffic", T(word_show), T(word_traffic));
+COMMAND(cmd_show_counters, show_counters_run, "show counters", T(word_show), T(word_counters));
 COMMAND(cmd_show_memory, show_memory_run, "show pins|iotlb", T(word_show), T(word_memory));
 COMMAND(cmd_drop, drop_run, "drop NAME", T(word_drop), T(word_name));
 COMMAND(cmd_clear_stats, clear_stats_run, "clear stats", T(word_clear), T(word_stats));
@@ -464,7 +475,7 @@ COMMAND(cmd_clear_stats, clear_stats_run, "clear stats", T(word_clear), T(word_s
 static cmdline_parse_inst_t *const commands[] = {
 	&cmd_help, &cmd_start, &cmd_stop, &cmd_pps, &cmd_reset, &cmd_remap, &cmd_queue, &cmd_bench,
 	&cmd_show_device, &cmd_show_stats, &cmd_show_config, &cmd_show_traffic, &cmd_show_memory,
-	&cmd_drop, &cmd_clear_stats, &cmd_quit,
+	&cmd_show_counters, &cmd_drop, &cmd_clear_stats, &cmd_quit,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

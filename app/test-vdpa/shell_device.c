@@ -5,6 +5,7 @@
 
 #include <rte_dev.h>
 
+#include "counters.h"
 #include "shell_device.h"
 #include "vdpa_list.h"
 
@@ -117,4 +118,19 @@ shell_clear_stats(struct cmdline *cl, struct rte_vdpa_device *dev, uint16_t queu
 	else
 		cmdline_printf(cl, "%s has cleared the counters of %u queues out of %u\n",
 				vdpa_list_name(dev), cleared, queues);
+}
+
+void
+shell_show_counters(struct cmdline *cl)
+{
+	char *snapshot = counters_snapshot();
+	struct counters c;
+
+	if (counters_read(snapshot, &c) == 0)
+		cmdline_printf(cl, "Commands: %" PRIu64 ", objects: %" PRIu64 ", pinned bytes: %"
+				PRIu64 ", refused accesses: %" PRIu64 "\n", c.commands, c.alive,
+				c.pinned_now, c.dma_faults);
+	else
+		cmdline_printf(cl, "there are no counters: the device is not emulated\n");
+	free(snapshot);
 }

@@ -16,6 +16,8 @@
 void shell_show_devices(struct cmdline *cl, const char *name);
 /** Show the counters of a virtqueue. */
 void shell_show_stats(struct cmdline *cl, const char *name, uint16_t queue);
+/** Show what the emulated device has counted, if the process runs on one. */
+void shell_show_counters(struct cmdline *cl);
 /** Set the counters of @p queues virtqueues to 0. */
 void shell_clear_stats(struct cmdline *cl, struct rte_vdpa_device *dev, uint16_t queues);
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A thousand resets: nothing is lost, nothing grows, and no memory key is made."""
+import json
 import re
 
 import harness
@@ -64,6 +65,22 @@ class Soak(harness.Case):
                     counts.append((result.count(*MKEYS), result.report['pins']['bytes_peak'],
                                    result.report['pins']['bytes_total']))
                 self.assertEqual(counts[0], counts[1])
+
+    def test_script(self):
+        """devtools/soak.sh, for soaks outside the suite: a short one, and what it refuses."""
+        script = harness.SOURCE / 'devtools' / 'soak.sh'
+        samples = self.dir / 'samples.json'
+        result = self.run_program([script, '--build', harness.BUILD, '--resets', '100', '--packed',
+                                   '--json', samples])
+        self.assert_status(result, 0)
+        self.assertIn('soak: nothing grew, no packet was harmed', result.stdout)
+        data = json.loads(samples.read_text())
+        self.assertEqual(len(data['samples']), 100)
+        self.assertGreater(data['samples'][0]['objects'], 0)
+        self.assertGreater(data['traffic']['RX-packets'], 0)
+        result = self.run_program([script, '--build', harness.BUILD, '--resets', '5'])
+        self.assert_status(result, 2)
+        self.assertIn('--resets: must be a number from 100 on', result.stderr)
 
 
 if __name__ == '__main__':
