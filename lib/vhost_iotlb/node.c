@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "node.h"
@@ -92,6 +91,25 @@ list_sort(struct vhost_iotlb_node *list)
  * Memory.
  */
 
+static struct vhost_iotlb_node *
+node_alloc(struct vhost_iotlb_nodes *nodes, enum vhost_iotlb_node_kind kind)
+{
+	bool in_chunk;
+	struct vhost_iotlb_node *node =
+		vhost_iotlb_pool_get(&nodes->pool[kind], size_of(kind), &in_chunk);
+
+	if (node != NULL)
+		node->in_chunk = in_chunk;
+	return node;
+}
+
+static void
+node_free(struct vhost_iotlb_nodes *nodes, struct vhost_iotlb_node *node,
+		enum vhost_iotlb_node_kind kind)
+{
+	vhost_iotlb_pool_put(&nodes->pool[kind], node, node->in_chunk);
+}
+
 static void
 stock_push(struct vhost_iotlb_nodes *nodes, struct vhost_iotlb_node *node,
 		enum vhost_iotlb_node_kind kind)
@@ -117,7 +135,7 @@ stock_trim(struct vhost_iotlb_nodes *nodes, const struct vhost_iotlb_need *most)
 {
 	for (unsigned int kind = 0; kind < VHOST_IOTLB_NODE_KINDS; kind++)
 		while (nodes->stocked.n[kind] > most->n[kind])
-			free(stock_pop(nodes, kind));
+			node_free(nodes, stock_pop(nodes, kind), kind);
 }
 
 /* No longer used by anybody. */
@@ -128,7 +146,7 @@ release(struct vhost_iotlb_nodes *nodes, struct vhost_iotlb_node *node,
 	if (nodes->stocked.n[kind] < keep.n[kind])
 		stock_push(nodes, node, kind);
 	else
-		free(node);
+		node_free(nodes, node, kind);
 }
 
 static void
@@ -150,8 +168,7 @@ vhost_iotlb_nodes_reserve(struct vhost_iotlb_nodes *nodes, const struct vhost_io
 
 	for (unsigned int kind = 0; kind < VHOST_IOTLB_NODE_KINDS; kind++) {
 		while (nodes->stocked.n[kind] < need->n[kind]) {
-			struct vhost_iotlb_node *node =
-				aligned_alloc(VHOST_IOTLB_LINE, size_of(kind));
+			struct vhost_iotlb_node *node = node_alloc(nodes, kind);
 
 			if (node == NULL) {
 				stock_trim(nodes, &before);
@@ -175,6 +192,8 @@ vhost_iotlb_nodes_fini(struct vhost_iotlb_nodes *nodes)
 	static const struct vhost_iotlb_need none;
 
 	stock_trim(nodes, &none);
+	for (unsigned int kind = 0; kind < VHOST_IOTLB_NODE_KINDS; kind++)
+		vhost_iotlb_pool_fini(&nodes->pool[kind]);
 }
 
 /* An empty node but for its entries and keys. */

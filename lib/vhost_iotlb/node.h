@@ -19,6 +19,7 @@
 #ifndef VHOST_IOTLB_NODE_H
 #define VHOST_IOTLB_NODE_H
 
+#include "pool.h"
 #include "vhost_iotlb.h"
 
 /** Cache line. Nodes begin at one, and what a search reads of them. */
@@ -65,6 +66,8 @@ struct vhost_iotlb_node {
 	uint64_t epoch;
 	/** Maps or children. */
 	unsigned int n;
+	/** Where its memory lies: pool.h. */
+	bool in_chunk;
 };
 
 /** Maps in the order of addresses. Where they start and how far they reach is there a second time,
@@ -103,6 +106,7 @@ struct vhost_iotlb_nodes {
 	struct vhost_iotlb_node *made[VHOST_IOTLB_NODE_KINDS];
 	struct vhost_iotlb_node *gone[VHOST_IOTLB_NODE_KINDS];
 	struct vhost_iotlb_node *stock[VHOST_IOTLB_NODE_KINDS];
+	struct vhost_iotlb_pool pool[VHOST_IOTLB_NODE_KINDS];
 	struct vhost_iotlb_need stocked;
 };
 

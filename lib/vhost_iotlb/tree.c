@@ -60,6 +60,19 @@ map_reaches(const struct vhost_iotlb_leaf *leaf, unsigned int at, uint64_t addr)
 		(leaf->span[at] == VHOST_IOTLB_LONG && addr <= leaf->map[at].last);
 }
 
+/* Ask for what a search reads of a leaf, but for the lines that it reads first anyway. In a large
+ * table none of it is in the cache, and which of these lines is needed the others tell: one wait for
+ * memory instead of two or three in a row. */
+static inline void
+leaf_prefetch(const struct vhost_iotlb_leaf *leaf)
+{
+	const unsigned int spans = VHOST_IOTLB_LINE / sizeof(leaf->span[0]);
+
+	__builtin_prefetch(&leaf->start[VHOST_IOTLB_KEYS(VHOST_IOTLB_LEAF_MAPS) - 1]);
+	for (unsigned int i = 0; i < VHOST_IOTLB_LEAF_MAPS; i += spans)
+		__builtin_prefetch(&leaf->span[i]);
+}
+
 struct vhost_iotlb_leaf *
 vhost_iotlb_tree_find(const struct vhost_iotlb_tree *tree, uint64_t addr, unsigned int *at)
 {
@@ -75,6 +88,7 @@ vhost_iotlb_tree_find(const struct vhost_iotlb_tree *tree, uint64_t addr, unsign
 		node = inner->child[child_upto(inner, addr)];
 	}
 	leaf = vhost_iotlb_leaf_of(node);
+	leaf_prefetch(leaf);
 	upto = maps_upto(leaf, addr);
 	if (upto == 0 || !map_reaches(leaf, upto - 1, addr))
 		return NULL;
@@ -125,19 +139,10 @@ vhost_iotlb_tree_seek(const struct vhost_iotlb_root *root, uint64_t addr)
 	return first_below(after, after_at, after_height);
 }
 
-/* The leaf behind that of @p pos, as far as its parent knows. */
-static struct vhost_iotlb_leaf *
-leaf_after(const struct vhost_iotlb_pos *pos)
-{
-	if (pos->up == NULL || pos->up_at + 1 == pos->up->node.n)
-		return NULL;
-	return vhost_iotlb_leaf_of(pos->up->child[pos->up_at + 1]);
-}
-
 void
 vhost_iotlb_tree_step(const struct vhost_iotlb_root *root, struct vhost_iotlb_pos *pos)
 {
-	struct vhost_iotlb_leaf *after = leaf_after(pos);
+	struct vhost_iotlb_leaf *after = vhost_iotlb_pos_after(pos);
 	uint64_t last;
 
 	if (++pos->at < pos->leaf->node.n) {

@@ -49,6 +49,15 @@ vhost_iotlb_pos_map(const struct vhost_iotlb_pos *pos)
 	return pos->leaf != NULL ? &pos->leaf->map[pos->at] : NULL;
 }
 
+/** The leaf behind that of @p pos, as far as its parent knows, or NULL. */
+static inline struct vhost_iotlb_leaf *
+vhost_iotlb_pos_after(const struct vhost_iotlb_pos *pos)
+{
+	if (pos->up == NULL || pos->up_at + 1 == pos->up->node.n)
+		return NULL;
+	return vhost_iotlb_leaf_of(pos->up->child[pos->up_at + 1]);
+}
+
 /** The leaf with the map that holds @p addr, and its number there; or NULL. */
 struct vhost_iotlb_leaf *
 vhost_iotlb_tree_find(const struct vhost_iotlb_tree *tree, uint64_t addr, unsigned int *at);
