@@ -61,8 +61,8 @@ map_reaches(const struct vhost_iotlb_leaf *leaf, unsigned int at, uint64_t addr)
 }
 
 /* Ask for what a search reads of a leaf, but for the lines that it reads first anyway. In a large
- * table none of it is in the cache, and which of these lines is needed the others tell: one wait for
- * memory instead of two or three in a row. */
+ * table none of it is in the cache, and which of these lines is needed the others tell: one wait
+ * for memory instead of two or three in a row. */
 static inline void
 leaf_prefetch(const struct vhost_iotlb_leaf *leaf)
 {
