@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Show what this project does, from nothing: set up, build, measure a guest's virtio reset with memory
-# registrations dropped and kept, and beside NVIDIA's driver, then let Debian's own dpdk-testpmd send
-# packets through our daemon.
+# registrations dropped and kept, with split and packed rings, and beside NVIDIA's driver, then let
+# Debian's own dpdk-testpmd send packets through our daemon.
 # All on an emulated ConnectX; may be run again at any time.
 set -euo pipefail
 
@@ -12,8 +12,10 @@ EMU_RUN=$BUILD/emu/mlx5-emu-run
 DEVICE=dev=0000:e1:00.2	# the emulated function
 MEM=2G
 PAIRS=4			# queue pairs
-ITERATIONS=20
+ITERATIONS=10
 COMPARED_ITERATIONS=10
+RING_MEM=256M		# where rings are compared
+RING_SECONDS=2
 TRAFFIC_SECONDS=5
 WAIT_SECONDS=30		# for another program to come up or to leave
 
@@ -64,14 +66,19 @@ quietly() {
 
 # ---- a reset, with registrations dropped and kept ----
 
+# Run a benchmark of ours: persist=, where the result goes, the benchmark's options.
 bench() {
-	local persist=$1
-	say "$ITERATIONS resets of a guest with $MEM and $PAIRS queue pairs, persist=$persist"
+	local persist=$1 result=$2
+	shift 2
 	quietly "$DIR/bench.log" "$EMU_RUN" -- "$BUILD/app/test-vdpa/dpdk-test-vdpa" \
 		-l 0,1 --no-pci --in-memory --file-prefix "demo$$" \
-		--vdev="vdpa_mlx5_persist0,$DEVICE,persist=$persist" -- \
-		--bench reset --mem $MEM --queues $PAIRS --iterations $ITERATIONS \
-		--json "$DIR/$persist.json"
+		--vdev="vdpa_mlx5_persist0,$DEVICE,persist=$persist" -- "$@" --json "$DIR/$result.json"
+}
+
+resets() {
+	local persist=$1
+	say "$ITERATIONS resets of a guest with $MEM and $PAIRS queue pairs, persist=$persist"
+	bench "$persist" "$persist" --bench reset --mem $MEM --queues $PAIRS --iterations $ITERATIONS
 }
 
 table() {
@@ -102,6 +109,41 @@ table() {
 	EOF
 }
 
+# ---- split and packed rings ----
+
+rings() {
+	local rings
+	say "the same driver with split and with packed rings: $ITERATIONS resets, $RING_SECONDS s of traffic"
+	for rings in split packed; do
+		local option=()
+		[ $rings = split ] || option=(--packed)
+		bench reset "reset-$rings" --bench reset --mem $RING_MEM --queues $PAIRS \
+			--iterations $ITERATIONS "${option[@]}"
+		bench reset "throughput-$rings" --bench throughput --mem $RING_MEM \
+			--seconds $RING_SECONDS "${option[@]}"
+	done
+}
+
+rings_table() {
+	python3 - "$DIR" <<-'EOF'
+	import json, sys
+	kinds = ('split', 'packed')
+	load = lambda bench, kind: json.load(open('%s/%s-%s.json' % (sys.argv[1], bench, kind)))
+	resets, flows = ([load(bench, kind) for kind in kinds] for bench in ('reset', 'throughput'))
+	for data in resets + flows:
+	    bad = {k: data['packets'][k] for k in ('corrupt', 'lost', 'duplicated') if data['packets'][k]}
+	    if data['failed'] or bad or data['dma_faults']:
+	        sys.exit('demo: %s, packets %s' % (data['failed'], bad))
+	rows = [('reset: close + conf (ms, median)',
+	         [(d['close_us']['median'] + d['conf_us']['median']) / 1000 for d in resets]),
+	        ('packets there and back, 64 bytes (M/s)', [d['mpps']['rx'] for d in flows])]
+	print('\n%-40s%10s%14s' % ('Rings', *kinds))
+	for name, values in rows:
+	    print('%-40s%10.3f%14.3f' % (name, *values))
+	print('corrupt, lost, duplicated: none\n')
+	EOF
+}
+
 # ---- beside NVIDIA's driver ----
 
 have_peer() {
@@ -110,10 +152,11 @@ have_peer() {
 
 # bench.sh's short form. What NVIDIA's driver makes of it is shown, whatever it is.
 compare() {
-	say "$COMPARED_ITERATIONS resets of NVIDIA's own driver, unmodified, and of ours on one device"
+	say "$COMPARED_ITERATIONS resets of NVIDIA's own driver, unmodified, and of ours on one device," \
+		"whose commands take what a card's take"
 	quietly "$DIR/compare.log" devtools/bench.sh --build "$BUILD" --out "$DIR/compare" --bench reset \
-		--gap 0 --config nvidia,reset --attempts 1 \
-		--mem $MEM --queues $PAIRS --iterations $COMPARED_ITERATIONS
+		--gap 0 --config nvidia,reset --attempts 1 --profile cx6dx \
+		--mem $MEM --pairs $PAIRS --iterations $COMPARED_ITERATIONS
 	printf '\n%s\n\n' "$(<"$DIR/compare/table.txt")"
 }
 
@@ -180,9 +223,11 @@ packets() {
 cd "$ROOT"
 usertools/setup.sh
 usertools/build.sh
-bench off
-bench reset
+resets off
+resets reset
 table
+rings
+rings_table
 if have_peer; then
 	compare
 else
