@@ -152,6 +152,14 @@ forget_keys(void *arg)
 	mlx5p_queues_drop(dev->queues);
 }
 
+static bool
+use_key(void *arg, uint32_t mkey)
+{
+	struct mlx5p_dev *dev = arg;
+
+	return mlx5p_queues_set_mkey(dev->queues, mkey);
+}
+
 /* Memory: it is to be looked after. */
 static void
 wake_memory_at(void *arg, uint64_t when_ns)
@@ -616,7 +624,7 @@ create_parts(struct mlx5p_dev *dev)
 		.poll = poll_all, .arm = arm_all,
 	};
 	const struct mlx5p_memory_owner owner = {
-		.forget_keys = forget_keys, .wake_at = wake_memory_at,
+		.forget_keys = forget_keys, .use_key = use_key, .wake_at = wake_memory_at,
 		.stop = user_stop, .start = user_start, .arg = dev,
 		.hook = mlx5p_message_hook(),
 	};

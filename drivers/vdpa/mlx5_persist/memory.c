@@ -93,6 +93,12 @@ end_wait(struct mlx5p_memory *m, const struct mlx5p_pins_stats *before)
 		before->bytes + (now.bytes_total - before->bytes_total) - now.bytes);
 }
 
+static bool
+use_key(struct mlx5p_memory *m, uint32_t mkey)
+{
+	return m->owner.use_key != NULL && m->owner.use_key(m->owner.arg, mkey);
+}
+
 static int
 op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 {
@@ -101,14 +107,21 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 	int ret;
 
 	if (vhost_iotlb_count(maps) == 0) {
-		clear_maps(m, asid);
+		/* Queues that run go on, without memory. */
+		if (use_key(m, m->hw->null_mkey))
+			mlx5p_aspace_clear(m->as[asid]);
+		else
+			clear_maps(m, asid);
 		return 0;
 	}
 	mlx5p_pins_stats(m->pins, &before);
 	ret = mlx5p_aspace_set(m->as[asid], maps);
-	if (ret == 0)
-		end_wait(m, &before);
-	return ret;
+	if (ret < 0)
+		return ret;
+	end_wait(m, &before);
+	if (use_key(m, mlx5p_aspace_mkey(m->as[asid])))
+		mlx5p_memory_reap(m);
+	return 0;
 }
 
 static int
@@ -181,6 +194,7 @@ mlx5p_memory_destroy(struct mlx5p_memory *m)
 	if (m == NULL)
 		return;
 	m->owner.forget_keys = forget_nothing;
+	m->owner.use_key = NULL;
 	m->owner.wake_at = wake_never;
 	vhost_iotlb_user_detach(&m->user);
 	vhost_iotlb_dev_destroy(m->iotlb);

@@ -34,6 +34,9 @@ struct mlx5p_memory;
 struct mlx5p_memory_owner {
 	/** All keys are about to go: no queue object may know one afterwards. Queues stand. */
 	void (*forget_keys)(void *arg);
+	/** @p mkey is in force from now on: queues that run are switched to it. @return true: no
+	 * queue object knows another one any more; false: none runs. NULL is allowed. */
+	bool (*use_key)(void *arg, uint32_t mkey);
 	/** Call mlx5p_memory_expire() once CLOCK_MONOTONIC reads @p when_ns; 0: no more. */
 	void (*wake_at)(void *arg, uint64_t when_ns);
 	/** The guest reset the device by its status, and says DRIVER_OK after that: stop and start

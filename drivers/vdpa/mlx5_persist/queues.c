@@ -711,10 +711,16 @@ go_on(struct mlx5p_queues *q, uint16_t queue)
 	return 0;
 }
 
-void
+bool
 mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey)
 {
+	uint32_t i;
+
 	mlx5p_queues_settle(q);
+	for (i = 0; i < q->n && !is_running(q, i); i++)
+		;
+	if (i == q->n)
+		return false;
 	if (q->conn.guest.mkey != mkey) {
 		q->conn.guest.mkey = mkey;
 		for_queues(q, is_running_transmit, pause_queue);
@@ -724,6 +730,7 @@ mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey)
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 	}
 	mlx5p_queues_drop_stale(q, mkey);
+	return true;
 }
 
 /* ---- event thread ---- */

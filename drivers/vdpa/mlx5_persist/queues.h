@@ -87,9 +87,10 @@ int mlx5p_queues_want(struct mlx5p_queues *queues, int vid, uint16_t queue, bool
 void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
 
 /** Switch all that run to another memory key; stopped ones that know another one are destroyed. A
- * queue keeps its object where the card can change the key, and is down for three commands. One
- * that does not come back is down until the next reset. Nothing is done where none runs. */
-void mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey);
+ * queue keeps its object where the card can change the key, and stands for three commands. One
+ * that does not come back is down until the next reset.
+ * @return true: no queue knows another key any more; false: none runs, and nothing was done. */
+bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey);
 
 /** The card said that a queue is in error. */
 void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);
