@@ -131,7 +131,8 @@ class Case(unittest.TestCase):
     def collect(self, result):
         """Add the report that a run left in our folder; its trace stays there."""
         report = self.dir / 'report.json'
-        if report.exists():
+        # There from the start, empty until the end.
+        if result.status is not None and report.exists():
             result.report = json.loads(report.read_text())
             report.unlink()
         return result

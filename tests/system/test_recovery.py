@@ -152,9 +152,7 @@ class Recovery(harness.Case):
         self.start(pairs=2)
         self.front.fill()
         ring = self.front.rings[1]
-        desc = ring.free.pop(0)
-        ring.push(desc, 64, 0)
-        struct.pack_into('<Q', ring.mem, ring.desc + 16 * desc, OUTSIDE)
+        ring.push_chain([(OUTSIDE, 64, 0)])
         ring.ring_doorbell()
         self.daemon.wait_errors('virtqueue 1 went to error', RETRIES + 1)
         # The other pair does not notice, and what it sends arrives at both.

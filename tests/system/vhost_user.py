@@ -2,9 +2,10 @@
 """A small vhost-user front-end with a guest behind it.
 
 It plays what QEMU sends for a virtio-net device, message by message, so that a test can stop after
-any of them; and it drives split rings well enough to send frames and to check what comes back.
+any of them; and it drives split and packed rings well enough to send frames and to check what comes
+back.
 Standard library alone. Message numbers and layouts: the vhost-user specification of QEMU; ring
-layouts: virtio 1.1, section 2.6.
+layouts: virtio 1.1, sections 2.6 and 2.7. It runs where the guest's byte order is the machine's.
 """
 import array
 import mmap
@@ -32,6 +33,7 @@ GET_PROTOCOL_FEATURES = 15
 SET_PROTOCOL_FEATURES = 16
 GET_QUEUE_NUM = 17
 SET_VRING_ENABLE = 18
+SEND_RARP = 19
 NET_SET_MTU = 20
 SET_BACKEND_REQ_FD = 21
 SET_STATUS = 39
@@ -46,6 +48,7 @@ NEED_REPLY = 0x8
 
 PROTOCOL_F_MQ = 1 << 0
 PROTOCOL_F_LOG_SHMFD = 1 << 1
+PROTOCOL_F_RARP = 1 << 2
 PROTOCOL_F_REPLY_ACK = 1 << 3
 PROTOCOL_F_NET_MTU = 1 << 4
 PROTOCOL_F_BACKEND_REQ = 1 << 5
@@ -58,9 +61,13 @@ F_GUEST_CSUM = 1 << 1
 F_MTU = 1 << 3
 F_HOST_TSO4 = 1 << 11
 F_HOST_TSO6 = 1 << 12
+F_MRG_RXBUF = 1 << 15
+F_STATUS = 1 << 16
 F_GUEST_ANNOUNCE = 1 << 21
 F_MQ = 1 << 22
 F_LOG_ALL = 1 << 26
+F_INDIRECT_DESC = 1 << 28
+F_EVENT_IDX = 1 << 29
 F_PROTOCOL_FEATURES = 1 << 30
 F_VERSION_1 = 1 << 32
 F_RING_PACKED = 1 << 34
@@ -71,7 +78,11 @@ STATUS_DRIVER_OK = 4
 STATUS_FEATURES_OK = 8
 
 NET_HDR_LEN = 12
+LEGACY_HDR_LEN = 10
+DESC_F_NEXT = 1
 DESC_F_WRITE = 2
+DESC_F_INDIRECT = 4
+PACKED_WRAP = 1 << 15
 BUFFER_LEN = 2048
 PAGE = 4096
 
@@ -88,58 +99,178 @@ class HungUp(Exception):
 
 
 class Ring:
-    """One split ring in the guest's memory, with a buffer of its own for each descriptor."""
+    """One split ring in the guest's memory, with a buffer of its own for each descriptor.
+
+    What the device looks at meanwhile is read and written in native formats of struct, "@": the others
+    go byte by byte, and an index seen in the middle of that is another index.
+    """
+
+    FIRST = 0                  # index of a fresh ring
 
     def __init__(self, mem, index, size, offset):
         self.mem, self.index, self.size = mem, index, size
         self.desc = offset
-        self.avail = self.desc + 16 * size
-        self.used = (self.avail + 6 + 2 * size + 3) & ~3
-        self.buffers = (self.used + 6 + 8 * size + PAGE - 1) & ~(PAGE - 1)
+        self.avail, self.used, end = self._layout(offset + 16 * size)
+        self.buffers = (end + PAGE - 1) & ~(PAGE - 1)
         self.end = self.buffers + BUFFER_LEN * size
         self.kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.doorbell = None
-        self.next_avail = 0
-        self.next_used = 0
-        self.free = list(range(size))
+        self._stand(self.FIRST)
+
+    def _layout(self, end):
+        """Where the parts behind the descriptors start, and where they end."""
+        used = (end + 6 + 2 * self.size + 3) & ~3
+        return end, used, used + 6 + 8 * self.size
 
     def clear(self):
         """A fresh ring, as after a driver's reset."""
         self.mem[self.desc:self.buffers] = bytes(self.buffers - self.desc)
-        self.next_avail = self.next_used = 0
+        self.start_at(self.FIRST)
+
+    def _stand(self, index):
+        self.next_avail = self.next_used = index
         self.free = list(range(self.size))
+        self.chains = {}           # descriptors by name
+        self.slots = {}            # how many of a packed ring's, by name
+
+    def start_at(self, index):
+        """An empty ring that stands somewhere, as when its guest came from another machine."""
+        self._stand(index)
+        for at in (self.avail, self.used):
+            struct.pack_into('@H', self.mem, at + 2, index)
+
+    def base(self):
+        """Where the device is to start."""
+        return self.next_avail
 
     def buffer(self, desc):
         return self.buffers + desc * BUFFER_LEN
 
     def push(self, desc, length, flags):
         """Make a descriptor available."""
-        struct.pack_into('<QIHH', self.mem, self.desc + 16 * desc,
-                         GPA + self.buffer(desc), length, flags, 0)
-        struct.pack_into('<H', self.mem, self.avail + 4 + 2 * (self.next_avail % self.size), desc)
+        self._push([desc], [(GPA + self.buffer(desc), length, flags)])
+
+    def push_chain(self, segments, table=None):
+        """Make a chain of (guest address, length, flags) available: in descriptors of the ring, or in an
+        indirect table at @table in memory. Returns its name: pop() tells it, release() ends it."""
+        count = len(segments) if table is None else 1
+        ids, self.free = self.free[:count], self.free[count:]
+        self.chains[ids[0]] = ids
+        if table is not None:
+            self._table(table, segments)
+            segments = [(GPA + table, 16 * len(segments), DESC_F_INDIRECT)]
+        self._push(ids, segments)
+        return ids[0]
+
+    def release(self, name):
+        """The descriptors of a chain that was used are free."""
+        self.free += self.chains.pop(name)
+
+    def _table(self, at, segments):
+        for number, (address, length, flags) in enumerate(segments, 1):
+            more = number < len(segments)
+            struct.pack_into('@QIHH', self.mem, at + 16 * (number - 1), address, length,
+                             flags | (DESC_F_NEXT if more else 0), number if more else 0)
+
+    def _push(self, ids, segments):
+        for desc, following, (address, length, flags) in zip(ids, [*ids[1:], None], segments):
+            more = following is not None
+            struct.pack_into('@QIHH', self.mem, self.desc + 16 * desc, address, length,
+                             flags | (DESC_F_NEXT if more else 0), following if more else 0)
+        self.offer(ids[0])
+
+    def offer(self, desc):
+        """Make the chain that starts with a descriptor available, whatever is written there."""
+        struct.pack_into('@H', self.mem, self.avail + 4 + 2 * (self.next_avail % self.size), desc)
         self.next_avail = (self.next_avail + 1) & 0xffff
-        struct.pack_into('<H', self.mem, self.avail + 2, self.next_avail)
+        struct.pack_into('@H', self.mem, self.avail + 2, self.next_avail)
 
     def ring_doorbell(self):
         """At the card itself, where the back-end gave us its doorbell page."""
         if self.doorbell is not None:
-            struct.pack_into('<H', self.doorbell, 0, self.index)
+            struct.pack_into('@H', self.doorbell, 0, self.index)
         else:
             os.eventfd_write(self.kick, 1)
 
     def pop(self):
         """The next used (descriptor, length), or None."""
-        if struct.unpack_from('<H', self.mem, self.used + 2)[0] == self.next_used:
+        if struct.unpack_from('@H', self.mem, self.used + 2)[0] == self.next_used:
             return None
         desc, length = struct.unpack_from(
-            '<II', self.mem, self.used + 4 + 8 * (self.next_used % self.size))
+            '@II', self.mem, self.used + 4 + 8 * (self.next_used % self.size))
         self.next_used = (self.next_used + 1) & 0xffff
         return desc, length
+
+    def want_calls(self, wanted):
+        struct.pack_into('@H', self.mem, self.avail, 0 if wanted else 1)
 
     def close(self):
         os.close(self.kick)
         os.close(self.call)
+
+
+class PackedRing(Ring):
+    """Likewise a packed ring. Its indices are positions, with the wrap counter in bit 15; the parts
+    behind the descriptors are the event suppression of the driver and of the device."""
+
+    AVAIL, USED = 1 << 7, 1 << 15
+    FIRST = PACKED_WRAP
+
+    def _layout(self, end):
+        return end, end + 4, end + 8
+
+    def start_at(self, index):
+        self._stand(index)
+        # Before the position all is used in this lap, from there on in the last one.
+        for slot in range(self.size):
+            lap = bool(index & PACKED_WRAP) == (slot < index & ~PACKED_WRAP)
+            struct.pack_into('@H', self.mem, self.desc + 16 * slot + 14,
+                             self.AVAIL | self.USED if lap else 0)
+
+    def base(self):
+        return self.next_used
+
+    def advance(self, index, count=1):
+        position = (index & ~PACKED_WRAP) + count
+        if position < self.size:
+            return index + count
+        return position - self.size | (index & PACKED_WRAP ^ PACKED_WRAP)
+
+    def _table(self, at, segments):
+        for number, (address, length, flags) in enumerate(segments):
+            struct.pack_into('@QIHH', self.mem, at + 16 * number, address, length, 0, flags)
+
+    def _push(self, ids, segments):
+        self.write_chain(ids[0], [
+            (address, length, flags | (DESC_F_NEXT if number < len(segments) else 0))
+            for number, (address, length, flags) in enumerate(segments, 1)])
+
+    def write_chain(self, name, descriptors):
+        """Write (guest address, length, flags) from the next position on, the first one's flags last."""
+        self.slots[name] = len(descriptors)
+        pending = []
+        for address, length, flags in descriptors:
+            at = self.desc + 16 * (self.next_avail & ~PACKED_WRAP)
+            wrap = self.next_avail & PACKED_WRAP
+            struct.pack_into('@QIH', self.mem, at, address, length, name)
+            pending.append((at + 14, flags | (self.AVAIL if wrap else self.USED)))
+            self.next_avail = self.advance(self.next_avail)
+        for at, flags in reversed(pending):
+            struct.pack_into('@H', self.mem, at, flags)
+
+    def pop(self):
+        at = self.desc + 16 * (self.next_used & ~PACKED_WRAP)
+        flags = struct.unpack_from('@H', self.mem, at + 14)[0]
+        wrap = bool(self.next_used & PACKED_WRAP)
+        if bool(flags & self.AVAIL) != wrap or bool(flags & self.USED) != wrap:
+            return None
+        length, desc = struct.unpack_from('@IH', self.mem, at + 8)
+        self.next_used = self.advance(self.next_used, self.slots.pop(desc, 1))
+        return desc, length
+
+    def want_calls(self, wanted):
+        struct.pack_into('@H', self.mem, self.avail + 2, 0 if wanted else 1)
 
 
 class Notifiers:
@@ -196,10 +327,13 @@ class Frontend:
     """A vhost-user connection and the guest's memory behind it."""
 
     def __init__(self, path, pairs=1, ring_size=256, mem_bytes=32 << 20, timeout=60.0, features=0,
-                 notifiers=None, memory=None):
-        """@memory: the descriptor of another one's, instead of a new file."""
+                 notifiers=None, memory=None, packed=False, legacy=False):
+        """@memory: the descriptor of another one's, instead of a new file. @packed: rings. @legacy: a
+        guest from before virtio 1.0."""
         self.path, self.pairs, self.timeout = path, pairs, timeout
-        self.more_features = features
+        self.more_features = features | (F_RING_PACKED if packed else 0)
+        self.legacy = legacy
+        self.hdr_len = LEGACY_HDR_LEN if legacy else NET_HDR_LEN
         self.notifiers = notifiers
         self.mem_bytes = mem_bytes
         self.sock = None
@@ -214,7 +348,7 @@ class Frontend:
         self.hang_up = False
         offset = 0
         for index in range(2 * pairs):
-            ring = Ring(self.mem, index, ring_size, offset)
+            ring = (PackedRing if packed else Ring)(self.mem, index, ring_size, offset)
             offset = (ring.end + PAGE - 1) & ~(PAGE - 1)
             self.rings.append(ring)
         if offset > mem_bytes:
@@ -344,7 +478,7 @@ class Frontend:
             ('SET_VRING_NUM %d' % i,
              lambda: self.command(SET_VRING_NUM, state('<II', i, ring.size))),
             ('SET_VRING_BASE %d' % i,
-             lambda: self.command(SET_VRING_BASE, state('<II', i, ring.next_avail))),
+             lambda: self.command(SET_VRING_BASE, state('<II', i, ring.base()))),
             ('SET_VRING_ADDR %d' % i, lambda: self._set_vring_addr(ring)),
             ('SET_VRING_KICK %d' % i,
              lambda: self.command(SET_VRING_KICK, state('<Q', i), [ring.kick])),
@@ -354,8 +488,8 @@ class Frontend:
 
     def _get_features(self):
         offered = self.get_u64(GET_FEATURES)
-        wanted = F_PROTOCOL_FEATURES | F_VERSION_1 | (F_MQ if self.pairs > 1 else 0)
-        wanted |= self.more_features
+        wanted = F_PROTOCOL_FEATURES | (F_MQ if self.pairs > 1 else 0)
+        wanted |= self.more_features | (0 if self.legacy else F_VERSION_1)
         if wanted & ~offered:
             raise FrontendError('the device does not offer features 0x%x' % (wanted & ~offered))
         self.features = wanted
@@ -484,7 +618,7 @@ class Frontend:
 
     def send(self, frames, pair=0):
         """Make frames available for sending."""
-        self.send_packets([bytes(NET_HDR_LEN) + frame for frame in frames], pair)
+        self.send_packets([bytes(self.hdr_len) + frame for frame in frames], pair)
 
     def send_packets(self, packets, pair=0):
         """Likewise with a virtio header before each frame."""
@@ -509,7 +643,7 @@ class Frontend:
     def receive(self, count, timeout=30.0):
         """Frames that arrived at any pair, as soon as there are @count of them or the time is up;
         their buffers are given back to the device."""
-        return [packet[NET_HDR_LEN:] for packet in self.receive_packets(count, timeout)]
+        return [packet[self.hdr_len:] for packet in self.receive_packets(count, timeout)]
 
     def receive_packets(self, count, timeout=30.0):
         """Likewise with the virtio header before each frame."""
