@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The map part of lib/vhost_iotlb against a naive array of maps: random changes, over an address
- * space of 64 addresses and over all 64-bit addresses in 64 cells; its errors, its transactions,
- * its differences.
+ * space of 64 addresses and over all 64-bit addresses in 64 cells; its errors, its transactions.
+ * Differences: test_iotlb_diff.c.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "iotlb_space.h"
 #include "table.h"     /* the shape of the tree; all else goes through vhost_iotlb.h */
-
-#define CELLS 64u
-#define ROUNDS 20000
-#define FILES 3u
-#define SEED 0x9e3779b97f4a7c15ull
 
 /* Allocation number fail_at (1 is the next) fails; 0: none does. */
 static unsigned int fail_at;
@@ -44,36 +31,6 @@ void *
 __wrap_aligned_alloc(size_t align, size_t size)
 {
 	return alloc_fails() ? NULL : __real_aligned_alloc(align, size);
-}
-
-static uint64_t random_state;
-
-static unsigned int
-rnd(unsigned int below)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (random_state >> 32) % below;
-}
-
-/* An address space of CELLS cells of 1 << shift addresses: all of 64 bits with shift 58. */
-struct space {
-	unsigned int shift;
-};
-
-static const struct space small_space = { .shift = 0 }, full_space = { .shift = 58 };
-
-static uint64_t
-cell_start(const struct space *s, unsigned int cell)
-{
-	return (uint64_t)cell << s->shift;
-}
-
-static uint64_t
-cell_last(const struct space *s, unsigned int cell)
-{
-	return cell_start(s, cell) + (UINT64_C(1) << s->shift) - 1;
 }
 
 /* The naive table: maps in the order of age. */
@@ -116,21 +73,6 @@ model_add(struct model *m, const struct vhost_iotlb_map *map)
 	return 0;
 }
 
-static struct vhost_iotlb_map
-model_slice(const struct vhost_iotlb_map *map, uint64_t start, uint64_t last)
-{
-	struct vhost_iotlb_map s = *map;
-	uint64_t by = start - map->start;
-
-	s.start = start;
-	s.last = last;
-	if (map->backing.ino == 0 || map->addr != 0)
-		s.addr += by;
-	if (map->backing.ino != 0)
-		s.backing.offset += by;
-	return s;
-}
-
 static int
 model_del(struct model *m, uint64_t start, uint64_t last)
 {
@@ -166,20 +108,6 @@ by_start(const void *a, const void *b)
 	const struct vhost_iotlb_map *ma = a, *mb = b;
 
 	return ma->start < mb->start ? -1 : ma->start > mb->start;
-}
-
-static void
-assert_map(const struct vhost_iotlb_map *got, const struct vhost_iotlb_map *want)
-{
-	assert_non_null(got);
-	assert_int_equal(got->start, want->start);
-	assert_int_equal(got->last, want->last);
-	assert_int_equal(got->addr, want->addr);
-	assert_int_equal(got->perm, want->perm);
-	assert_int_equal(got->backing.dev, want->backing.dev);
-	assert_int_equal(got->backing.ino, want->backing.ino);
-	assert_int_equal(got->backing.offset, want->backing.offset);
-	assert_int_equal(got->backing.fd, want->backing.fd);
 }
 
 /* What checking a tree adds up. */
@@ -325,33 +253,6 @@ assert_searches(const struct vhost_iotlb *t, const struct model *m, const struct
 	assert_null(map);
 }
 
-/* A map of some cells. Two maps of one file at the same distance between address and offset
- * continue each other, which is likely, since there are few distances. */
-static struct vhost_iotlb_map
-random_map(const struct space *s, unsigned int most_cells)
-{
-	unsigned int first = rnd(CELLS), room = CELLS - first;
-	unsigned int cells = 1 + rnd(room < most_cells ? room : most_cells);
-	struct vhost_iotlb_map map = {
-		.start = cell_start(s, first),
-		.last = cell_last(s, first + cells - 1),
-		.perm = rnd(4) ? VHOST_ACCESS_RW : VHOST_ACCESS_RO,
-		.backing = { .fd = -1 },
-	};
-
-	if (rnd(8) == 0) {                         /* not known what it is: 1:1, or from 0 on */
-		map.addr = rnd(2) ? map.start : 0;
-		return map;
-	}
-	map.backing.dev = 1 + rnd(2);
-	map.backing.ino = 1 + rnd(FILES);
-	map.backing.fd = rnd(9);
-	map.backing.offset = rnd(2) ? map.start : 0;
-	if (rnd(4))
-		map.addr = map.backing.offset;
-	return map;
-}
-
 /* Either way in which a table changes. */
 static int
 change(struct vhost_iotlb *t, bool add, const struct vhost_iotlb_map *map)
@@ -434,377 +335,6 @@ random_changes_full(void **state)
 	run_random(&full_space, 7, 0);
 	run_random(&full_space, 7, VHOST_IOTLB_RETIRE_OLDEST);
 }
-
-/* A table of random maps. */
-static struct vhost_iotlb *
-random_table(const struct space *s)
-{
-	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-
-	for (unsigned int n = rnd(16); n > 0; n--) {
-		struct vhost_iotlb_map map = random_map(s, 12);
-
-		(void)vhost_iotlb_add(t, &map);
-	}
-	return t;
-}
-
-/* The same table in other slices: every map cut at random cells, other descriptors and, where the
- * memory is known otherwise, other host addresses. */
-static struct vhost_iotlb *
-resliced(const struct vhost_iotlb *t, const struct space *s)
-{
-	struct vhost_iotlb *new = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	const struct vhost_iotlb_map *map;
-
-	VHOST_IOTLB_FOREACH(map, t) {
-		unsigned int cell = map->start >> s->shift, end = map->last >> s->shift;
-
-		while (cell <= end) {
-			unsigned int cells = 1 + rnd(end - cell + 1);
-			struct vhost_iotlb_map slice = vhost_iotlb_map_slice(map,
-				cell_start(s, cell), cell_last(s, cell + cells - 1));
-
-			slice.backing.fd = rnd(9);
-			if (slice.backing.ino != 0)
-				slice.addr = rnd(2) * slice.start;
-			assert_int_equal(vhost_iotlb_add(new, &slice), 0);
-			cell += cells;
-		}
-	}
-	return new;
-}
-
-/* Something near @p t: the usual case of a difference. */
-static struct vhost_iotlb *
-random_variant(const struct vhost_iotlb *t, const struct space *s)
-{
-	struct vhost_iotlb *new = rnd(2) ? vhost_iotlb_copy(t) : resliced(t, s);
-
-	for (unsigned int n = rnd(4); n > 0; n--) {
-		struct vhost_iotlb_map map = random_map(s, 6);
-
-		if (rnd(2))
-			assert_int_equal(vhost_iotlb_del(new, map.start, map.last), 0);
-		else
-			(void)vhost_iotlb_add(new, &map);
-	}
-	return new;
-}
-
-/* Which steps a difference needs, cell by cell. */
-static bool
-cell_is_same(const struct vhost_iotlb *a, const struct vhost_iotlb *b, uint64_t at)
-{
-	const struct vhost_iotlb_map *ma = vhost_iotlb_lookup(a, at);
-	const struct vhost_iotlb_map *mb = vhost_iotlb_lookup(b, at);
-	struct vhost_iotlb_map sa, sb;
-
-	if (ma == NULL || mb == NULL)
-		return ma == mb;
-	sa = model_slice(ma, at, ma->last);
-	sb = model_slice(mb, at, mb->last);
-	if (sa.perm != sb.perm || sa.backing.ino != sb.backing.ino)
-		return false;
-	if (sa.backing.ino == 0)
-		return sa.addr == sb.addr;
-	return sa.backing.dev == sb.backing.dev && sa.backing.offset == sb.backing.offset;
-}
-
-static bool
-cell_continues(const struct vhost_iotlb *t, uint64_t before, uint64_t at)
-{
-	const struct vhost_iotlb_map *ma = vhost_iotlb_lookup(t, before);
-	const struct vhost_iotlb_map *mb = vhost_iotlb_lookup(t, at);
-	struct vhost_iotlb_map sa = model_slice(ma, before, ma->last);
-	struct vhost_iotlb_map sb = model_slice(mb, at, mb->last);
-	uint64_t step = at - before;
-
-	if (sa.perm != sb.perm || sa.backing.ino != sb.backing.ino)
-		return false;
-	if (sa.backing.ino == 0)
-		return sb.addr - sa.addr == step && sb.addr > sa.addr;
-	if (sa.backing.dev != sb.backing.dev || sb.backing.offset - sa.backing.offset != step ||
-			sb.backing.offset < sa.backing.offset)
-		return false;
-	return sa.addr == 0 || sb.addr == 0 ? sa.addr == sb.addr : sb.addr - sa.addr == step;
-}
-
-static int
-fewest_steps(const struct vhost_iotlb *from, const struct vhost_iotlb *to, const struct space *s)
-{
-	bool unmapping = false, mapping = false;
-	int steps = 0;
-
-	for (unsigned int cell = 0; cell < CELLS; cell++) {
-		uint64_t at = cell_start(s, cell);
-		bool changed = !cell_is_same(from, to, at);
-		bool unmap = changed && vhost_iotlb_lookup(from, at) != NULL;
-		bool map = changed && vhost_iotlb_lookup(to, at) != NULL;
-
-		steps += unmap && !unmapping;
-		steps += map && !(mapping && cell_continues(to, cell_start(s, cell - 1), at));
-		unmapping = unmap;
-		mapping = map;
-	}
-	return steps;
-}
-
-/* Applies a difference to a table, and holds every step against the rules. */
-struct applying {
-	struct vhost_iotlb *t;
-	const struct vhost_iotlb *to;
-	bool maps_began;
-	uint64_t next;                             /* steps of a kind come in order */
-};
-
-static int
-apply_step(void *arg, enum vhost_iotlb_op op, const struct vhost_iotlb_map *map)
-{
-	struct applying *a = arg;
-	const struct vhost_iotlb_map *old;
-	uint64_t at = map->start;
-
-	if (op == VHOST_IOTLB_OP_MAP && !a->maps_began) {
-		a->maps_began = true;
-		a->next = 0;
-	}
-	assert_true(map->start >= a->next && map->last >= map->start);
-	a->next = map->last;
-	if (op == VHOST_IOTLB_OP_MAP) {
-		assert_int_equal(vhost_iotlb_add(a->t, map), 0);
-		return 0;
-	}
-	assert_false(a->maps_began);
-	for (;;) {                                 /* all of it was mapped */
-		old = vhost_iotlb_lookup(a->t, at);
-		assert_non_null(old);
-		if (old->last >= map->last)
-			break;
-		at = old->last + 1;
-	}
-	return vhost_iotlb_del(a->t, map->start, map->last);
-}
-
-static void
-run_differences(const struct space *s)
-{
-	random_state = SEED;
-	for (int i = 0; i < ROUNDS; i++) {
-		struct vhost_iotlb *from = random_table(s);
-		struct vhost_iotlb *to = rnd(3) ? random_variant(from, s) : random_table(s);
-		struct applying a = { .t = vhost_iotlb_copy(from), .to = to };
-		int steps = vhost_iotlb_diff(from, to, apply_step, &a);
-
-		assert_int_equal(steps, fewest_steps(from, to, s));
-		assert_int_equal(steps, vhost_iotlb_diff(from, to, NULL, NULL));
-		assert_int_equal(vhost_iotlb_diff(a.t, to, NULL, NULL), 0);
-		assert_true(vhost_iotlb_equal(a.t, to));
-		assert_int_equal(vhost_iotlb_equal(from, to), steps == 0);
-		assert_int_equal(vhost_iotlb_equal(to, from), steps == 0);
-		for (unsigned int cell = 0; cell < CELLS; cell++)
-			assert_true(cell_is_same(a.t, to, cell_start(s, cell)));
-		vhost_iotlb_destroy(a.t);
-		vhost_iotlb_destroy(from);
-		vhost_iotlb_destroy(to);
-	}
-}
-
-static void
-difference_is_the_fewest_steps_and_leads_there(void **state)
-{
-	(void)state;
-	run_differences(&small_space);
-	run_differences(&full_space);
-}
-
-/*
- * The fewest steps once more, with no idea of what they look like: a search through all that can be
- * reached by steps that touch no address in vain, in any order and by any detour. In a space of
- * SEARCH_CELLS cells each shows nothing or a page of one file; a state has a digit a cell.
- */
-
-enum {
-	SEARCH_CELLS = 5,
-	SEARCH_PAGES = 3,
-	SEARCH_STATES = 1024,                      /* (SEARCH_PAGES + 1) ^ SEARCH_CELLS */
-	SEARCH_PAIRS = 4000,
-};
-
-static unsigned int
-page_in(unsigned int state, unsigned int cell)
-{
-	return state >> 2 * cell & 3;
-}
-
-/* The state after cells [first, last] of @p state show @p page and the ones after it, or nothing
- * with page 0. */
-static unsigned int
-with_pages(unsigned int state, unsigned int first, unsigned int last, unsigned int page)
-{
-	for (unsigned int cell = first; cell <= last; cell++) {
-		state &= ~(3u << 2 * cell);
-		if (page != 0)
-			state |= (page + cell - first) << 2 * cell;
-	}
-	return state;
-}
-
-static struct vhost_iotlb *
-table_of_state(unsigned int state)
-{
-	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-
-	for (unsigned int cell = 0; cell < SEARCH_CELLS; cell++) {
-		struct vhost_iotlb_map map = { .start = cell, .last = cell,
-			.perm = VHOST_ACCESS_RW,
-			.backing = { .ino = 1, .offset = page_in(state, cell), .fd = -1 } };
-
-		if (page_in(state, cell) != 0)
-			assert_int_equal(vhost_iotlb_add(t, &map), 0);
-	}
-	return t;
-}
-
-/* What is reached from where, breadth first. */
-struct search {
-	unsigned int changed;                      /* cells that may be touched, a bit each */
-	int steps[SEARCH_STATES];                  /* -1: not reached */
-	unsigned int queue[SEARCH_STATES], head, tail;
-};
-
-static void
-reach(struct search *s, unsigned int state, int steps)
-{
-	if (s->steps[state] >= 0)
-		return;
-	s->steps[state] = steps;
-	s->queue[s->tail++] = state;
-}
-
-/* All that one step leads to: an unmap of cells that are all mapped, or a map of cells none of
- * which is. */
-static void
-search_step(struct search *s, unsigned int state)
-{
-	int steps = s->steps[state] + 1;
-
-	for (unsigned int first = 0; first < SEARCH_CELLS; first++) {
-		bool mapped = page_in(state, first) != 0;
-
-		for (unsigned int last = first; last < SEARCH_CELLS; last++) {
-			if ((s->changed >> last & 1) == 0 || (page_in(state, last) != 0) != mapped)
-				break;
-			if (mapped)
-				reach(s, with_pages(state, first, last, 0), steps);
-			for (unsigned int page = 1; !mapped && page + last - first <= SEARCH_PAGES;
-					page++)
-				reach(s, with_pages(state, first, last, page), steps);
-		}
-	}
-}
-
-static int
-searched_steps(unsigned int from, unsigned int to)
-{
-	struct search s = { .changed = 0 };
-
-	memset(s.steps, 0xff, sizeof(s.steps));
-	for (unsigned int cell = 0; cell < SEARCH_CELLS; cell++)
-		s.changed |= (page_in(from, cell) != page_in(to, cell)) << cell;
-	for (reach(&s, from, 0); s.steps[to] < 0 && s.head < s.tail; s.head++)
-		search_step(&s, s.queue[s.head]);
-	return s.steps[to];
-}
-
-static void
-no_other_steps_are_fewer_than_those_of_a_difference(void **state)
-{
-	(void)state;
-	random_state = SEED;
-	for (int i = 0; i < SEARCH_PAIRS; i++) {
-		unsigned int from = rnd(SEARCH_STATES), to = rnd(SEARCH_STATES);
-		struct vhost_iotlb *a = table_of_state(from), *b = table_of_state(to);
-
-		assert_int_equal(vhost_iotlb_diff(a, b, NULL, NULL), searched_steps(from, to));
-		vhost_iotlb_destroy(a);
-		vhost_iotlb_destroy(b);
-	}
-}
-
-static void
-slicing_makes_no_difference(void **state)
-{
-	const struct space *spaces[] = { &small_space, &full_space };
-
-	(void)state;
-	random_state = SEED;
-	for (int i = 0; i < ROUNDS; i++) {
-		const struct space *s = spaces[i % 2];
-		struct vhost_iotlb *a = random_table(s), *b = resliced(a, s);
-
-		assert_true(vhost_iotlb_equal(a, b));
-		assert_int_equal(vhost_iotlb_diff(a, b, NULL, NULL), 0);
-		vhost_iotlb_destroy(a);
-		vhost_iotlb_destroy(b);
-	}
-}
-
-struct recorded {
-	enum vhost_iotlb_op op[4 * CELLS];
-	struct vhost_iotlb_map map[4 * CELLS];
-	int n;
-};
-
-static int
-record_step(void *arg, enum vhost_iotlb_op op, const struct vhost_iotlb_map *map)
-{
-	struct recorded *r = arg;
-
-	r->op[r->n] = op;
-	r->map[r->n++] = *map;
-	return 0;
-}
-
-static void
-transaction_difference_is_that_of_the_tables(void **state)
-{
-	(void)state;
-	random_state = SEED;
-	for (int i = 0; i < ROUNDS / 4; i++) {
-		struct vhost_iotlb *t = random_table(&full_space), *before = vhost_iotlb_copy(t);
-		static struct recorded want, got;
-
-		assert_int_equal(vhost_iotlb_txn_begin(t), 0);
-		for (unsigned int n = rnd(10); n > 0; n--) {
-			struct vhost_iotlb_map map = random_map(&full_space, 8);
-
-			if (rnd(2))
-				(void)vhost_iotlb_add(t, &map);
-			else
-				(void)vhost_iotlb_del(t, map.start, map.last);
-		}
-		want.n = 0;
-		got.n = 0;
-		assert_int_equal(vhost_iotlb_diff(before, t, record_step, &want),
-			vhost_iotlb_txn_diff(t, record_step, &got));
-		assert_int_equal(got.n, want.n);
-		for (int j = 0; j < got.n; j++) {
-			assert_int_equal(got.op[j], want.op[j]);
-			assert_map(&got.map[j], &want.map[j]);
-		}
-		vhost_iotlb_txn_abort(t);
-		assert_int_equal(vhost_iotlb_diff(before, t, NULL, NULL), 0);
-		assert_int_equal(vhost_iotlb_count(before), vhost_iotlb_count(t));
-		vhost_iotlb_destroy(before);
-		vhost_iotlb_destroy(t);
-	}
-}
-
-static const struct vhost_iotlb_map page = {
-	.start = 0x1000, .last = 0x1fff, .addr = 0x7000, .perm = VHOST_ACCESS_RW,
-	.backing = { .dev = 1, .ino = 2, .offset = 0x3000, .fd = 4 },
-};
 
 static void
 bad_maps_are_refused(void **state)
@@ -979,38 +509,6 @@ identity_is_the_backing_and_not_where_it_is_mapped(void **state)
 	assert_true(vhost_iotlb_map_same(&a, &b, 0x1234));
 	a.addr++;
 	assert_false(vhost_iotlb_map_same(&a, &b, 0x1234));
-}
-
-static int
-stop_at_second(void *arg, enum vhost_iotlb_op op, const struct vhost_iotlb_map *map)
-{
-	int *seen = arg;
-
-	(void)op;
-	(void)map;
-	return ++*seen == 2 ? -EINTR : 0;
-}
-
-static void
-a_difference_stops_where_it_is_told(void **state)
-{
-	struct vhost_iotlb *t = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	struct vhost_iotlb *none = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
-	struct vhost_iotlb_map m = page;
-	int seen = 0;
-
-	(void)state;
-	for (int i = 0; i < 4; i++) {
-		m.start = i * 0x10000;
-		m.last = m.start + 0xfff;
-		assert_int_equal(vhost_iotlb_add(t, &m), 0);
-	}
-	assert_int_equal(vhost_iotlb_diff(t, none, stop_at_second, &seen), -EINTR);
-	assert_int_equal(seen, 2);
-	seen = 0;
-	assert_int_equal(vhost_iotlb_diff(none, t, stop_at_second, &seen), -EINTR);
-	vhost_iotlb_destroy(none);
-	vhost_iotlb_destroy(t);
 }
 
 /* Every allocation of a function that makes a table fails once. (Those of changes:
@@ -1257,11 +755,6 @@ main(void)
 		cmocka_unit_test(identity_is_the_backing_and_not_where_it_is_mapped),
 		cmocka_unit_test(random_changes_small),
 		cmocka_unit_test(random_changes_full),
-		cmocka_unit_test(difference_is_the_fewest_steps_and_leads_there),
-		cmocka_unit_test(no_other_steps_are_fewer_than_those_of_a_difference),
-		cmocka_unit_test(slicing_makes_no_difference),
-		cmocka_unit_test(transaction_difference_is_that_of_the_tables),
-		cmocka_unit_test(a_difference_stops_where_it_is_told),
 		cmocka_unit_test(without_memory_there_is_no_table),
 		cmocka_unit_test(undoing_allocates_nothing),
 		cmocka_unit_test(thousands_of_maps),
