@@ -23,6 +23,7 @@
 #include "notifier.h"
 #include "ops.h"
 #include "queues.h"
+#include "restart.h"
 #include "stats.h"
 #include "workers.h"
 
@@ -48,6 +49,7 @@ struct mlx5p_dev {
 	struct mlx5p_queues *queues;
 	struct mlx5p_dirty dirty;
 	enum limbo limbo;          /* a timer runs; another one is to follow it */
+	struct mlx5p_restart restart;
 	bool configured;           /* between a conf that succeeded and close */
 	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
@@ -260,6 +262,8 @@ conf(struct mlx5p_dev *dev, int vid)
 	mlx5p_queues_drop_stale(dev->queues, mlx5p_memory_mkey(dev->memory));
 	mlx5p_memory_reap(dev->memory);
 	dev->configured = ret == 0;
+	if (ret == 0)
+		mlx5p_restart_done(&dev->restart, dev->name, dev->memory, dev->queues);
 	return ret;
 }
 
@@ -290,6 +294,7 @@ mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 static void
 close_device(struct mlx5p_dev *dev)
 {
+	mlx5p_restart_stop(&dev->restart, dev->memory, dev->queues);
 	stop_all(dev);
 	dev->configured = false;
 	mlx5p_memory_virtio_reset(dev->memory);
@@ -329,6 +334,7 @@ static void
 end_connection(struct mlx5p_dev *dev)
 {
 	mlx5p_memory_release(dev->memory);
+	mlx5p_restart_forget(&dev->restart);
 	mlx5p_queues_prepare_later(dev->queues);
 }
 

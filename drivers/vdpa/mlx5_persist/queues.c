@@ -67,6 +67,28 @@ mlx5p_queues_count(const struct mlx5p_queues *q)
 	return q->n;
 }
 
+uint32_t
+mlx5p_queues_running(const struct mlx5p_queues *q)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < q->n; i++)
+		n += q->virtqs[i].state == MLX5P_VIRTQ_RUNNING;
+	return n;
+}
+
+uint64_t
+mlx5p_queues_made(const struct mlx5p_queues *q)
+{
+	return atomic_load(&q->env.made);
+}
+
+bool
+mlx5p_queues_resume(const struct mlx5p_queues *q)
+{
+	return atomic_load(&q->env.reuse);
+}
+
 struct mlx5p_virtq *
 mlx5p_queues_get(struct mlx5p_queues *q, uint16_t queue)
 {

@@ -46,6 +46,15 @@ void mlx5p_queues_destroy(struct mlx5p_queues *queues);
 /** How many there are: an even number. */
 uint32_t mlx5p_queues_count(const struct mlx5p_queues *queues);
 
+/** How many run. */
+uint32_t mlx5p_queues_running(const struct mlx5p_queues *queues);
+
+/** How many queue objects were made since the probe. */
+uint64_t mlx5p_queues_made(const struct mlx5p_queues *queues);
+
+/** Is a queue that stopped resumed at its next start? */
+bool mlx5p_queues_resume(const struct mlx5p_queues *queues);
+
 /** One of them. */
 struct mlx5p_virtq *mlx5p_queues_get(struct mlx5p_queues *queues, uint16_t queue);
 

@@ -222,6 +222,7 @@ create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 		ret = mlx5p_devx_create_virtq(vq->env->hw, attr, &vq->obj);
 	if (ret < 0)
 		return ret;
+	atomic_fetch_add(&vq->env->made, 1);
 	vq->attr = *attr;
 	vq->attr.bitmap = (struct mlx5p_bitmap) { .mkey = 0 };
 	vq->state = MLX5P_VIRTQ_INIT;

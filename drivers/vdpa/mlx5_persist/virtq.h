@@ -68,6 +68,7 @@ struct mlx5p_virtq_env {
 	struct mlx5p_moderation moderation;
 	bool interrupts;           /* event_mode=2: event queues ask for the next event at once */
 	uint64_t changeable;       /* in an object that does not run: MLX5_VIRTQ_MODIFY_* */
+	atomic_uint_fast64_t made; /* queue objects, since the probe */
 	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; no more once refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
