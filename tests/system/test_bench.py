@@ -115,13 +115,10 @@ class Hotplug(BenchCase):
                 self.assertGreater(data['commands_remove'], 0)
 
     def test_odd_ways(self):
-        """DevX keys; queues that are made anew; persist=off, whose reset forgets all pins."""
+        """DevX keys; queues that are made anew; persist=off, as another table is no reset."""
         self.run_one(devargs={'mr_backend': 'devx'})
         self.run_one(devices=['caps=-freeze_to_rdy_supported'])
-        data, result = self.bench('hotplug', devargs={'persist': 'off'}, mem=MEM, iterations=2)
-        self.assert_traffic(data)
-        self.assertGreaterEqual(data['pinned_bytes_add'], MEM)
-        self.assert_clean(result)
+        self.run_one(devargs={'persist': 'off'}, iterations=2)
 
     def test_never_removed(self):
         """A run that ends with the memory added."""
