@@ -11,12 +11,14 @@
 #include "conformance_mlx5.h"
 #include "hw.h"
 #include "memory.h"
+#include "workers.h"
 
 /* What a key that is gone must not read, and no page of a scenario begins with. */
 #define READ_BY_A_STALE_KEY UINT64_MAX
 
 /* The card, opened once: scenarios come and go on it as front-ends do. */
 static struct mlx5p_hw hw;
+static struct mlx5p_workers *workers;              /* none: it all happens on our thread */
 static bool is_open;
 
 struct parent {
@@ -46,15 +48,21 @@ card_open(void)
 		fprintf(stderr, "no emulated card: %s\n", strerror(errno));
 		return false;
 	}
-	is_open = mlx5p_hw_open(&hw, name, ctx, node) == 0;
+	if (mlx5p_hw_open(&hw, name, ctx, node) < 0)
+		return false;
+	is_open = mlx5p_workers_get(-1, 0, &workers) == 0;
+	if (!is_open)
+		mlx5p_hw_close(&hw);
 	return is_open;
 }
 
 void
 conformance_mlx5_close(void)
 {
-	if (is_open)
+	if (is_open) {
+		mlx5p_workers_put(workers);
 		mlx5p_hw_close(&hw);
+	}
 	is_open = false;
 }
 
@@ -69,7 +77,7 @@ create(unsigned int nas)
 	if (nas != 1 || !card_open())
 		return NULL;
 	p = calloc(1, sizeof(*p));
-	if (p != NULL && mlx5p_memory_create(&hw, &args, &owner, &p->memory) < 0) {
+	if (p != NULL && mlx5p_memory_create(&hw, &args, workers, &owner, &p->memory) < 0) {
 		free(p);
 		return NULL;
 	}

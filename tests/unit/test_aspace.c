@@ -43,7 +43,8 @@ static struct {
 	uint32_t nklm;
 } card;
 
-struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, int access);
+struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+		int access);
 
 struct ibv_mr *
 ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access)
@@ -98,8 +99,8 @@ mlx5dv_devx_umem_dereg(struct mlx5dv_devx_umem *umem)
 }
 
 int
-mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova, uint64_t len,
-		struct mlx5p_obj *o)
+mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova,
+		uint64_t len, struct mlx5p_obj *o)
 {
 	RTE_SET_USED(hw);
 	RTE_SET_USED(umem_id);
@@ -175,13 +176,16 @@ new_maps(void)
 	return maps;
 }
 
+static struct mlx5p_workers *workers;
 static struct mlx5p_pins *pins;
 
 static int
-setup(void **state)
+setup_threads(void **state, unsigned int threads)
 {
 	memset(&card, 0, sizeof(card));
-	pins = mlx5p_pins_create(&hw, MLX5P_MR_VERBS);
+	if (mlx5p_workers_get(-1, threads, &workers) < 0)
+		return -1;
+	pins = mlx5p_pins_create(&hw, MLX5P_MR_VERBS, workers);
 	if (pins == NULL)
 		return -1;
 	*state = mlx5p_aspace_create(&hw, pins);
@@ -189,11 +193,19 @@ setup(void **state)
 }
 
 static int
+setup(void **state)
+{
+	return setup_threads(state, 0);
+}
+
+static int
 teardown(void **state)
 {
 	mlx5p_aspace_destroy(*state);
 	mlx5p_pins_destroy(pins);
-	return card.bytes == 0 && card.regs == card.deregs && card.mkeys_destroyed == card.klms ? 0 : -1;
+	mlx5p_workers_put(workers);
+	return card.bytes == 0 && card.regs == card.deregs && card.mkeys_destroyed == card.klms ?
+		0 : -1;
 }
 
 /* No queue uses an old key any more. */
@@ -433,7 +445,7 @@ a_pin_keeps_its_file_open(void **state)
 
 	add(maps, 0, MIB, fd, 0);
 	close(fd);
-	/* The number now names nothing: only a descriptor of the pins' own can help the next table. */
+	/* The number now names nothing: only a descriptor of the pins' own helps the next table. */
 	assert_int_equal(mlx5p_aspace_set(*state, maps), -EBADF);
 	fd = new_file(MIB);
 	vhost_iotlb_reset(maps);

@@ -148,20 +148,21 @@ layer_destroy(struct mlx5p_aspace *as, struct layer *layer)
 	free(layer);
 }
 
-static int
-plan_all(struct mlx5p_aspace *as, const struct vhost_iotlb *maps, struct mlx5p_hold *hold)
+int
+mlx5p_aspace_plan(struct mlx5p_pins *pins, const struct vhost_iotlb *maps, struct mlx5p_hold *hold)
 {
+	struct mlx5p_extent *extents = calloc(vhost_iotlb_count(maps), sizeof(*extents));
 	const struct vhost_iotlb_map *map;
-	struct mlx5p_extent extent;
+	uint32_t n = 0;
 	int ret;
 
-	VHOST_IOTLB_FOREACH(map, maps) {
-		extent = extent_of(map);
-		ret = mlx5p_pins_plan(as->pins, &extent, hold);
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	if (extents == NULL)
+		return -ENOMEM;
+	VHOST_IOTLB_FOREACH(map, maps)
+		extents[n++] = extent_of(map);
+	ret = mlx5p_pins_plan(pins, extents, n, hold);
+	free(extents);
+	return ret;
 }
 
 /* Pins and entries for @maps, without a key. */
@@ -173,10 +174,11 @@ layer_create(struct mlx5p_aspace *as, const struct vhost_iotlb *maps, struct lay
 
 	if (layer == NULL)
 		return -ENOMEM;
-	ret = plan_all(as, maps, &layer->hold);
+	ret = mlx5p_aspace_plan(as->pins, maps, &layer->hold);
 	if (ret == 0) {
 		mlx5p_pins_sweep(as->pins);
-		ret = mlx5p_pins_register(as->pins, &layer->hold);
+		mlx5p_pins_begin(as->pins, &layer->hold);
+		ret = mlx5p_pins_finish(&layer->hold);
 	}
 	if (ret == 0)
 		ret = layout_build(&layer->layout, as->hw, maps, &layer->hold);

@@ -46,6 +46,11 @@ void mlx5p_aspace_reap(struct mlx5p_aspace *as);
 /** The key that is in force, 0 in the initial mapping. */
 uint32_t mlx5p_aspace_mkey(const struct mlx5p_aspace *as);
 
+/** Hold the pins that a table needs, in the order of its maps, as mlx5p_pins_plan(): for one that
+ * is to come. */
+int mlx5p_aspace_plan(struct mlx5p_pins *pins, const struct vhost_iotlb *maps,
+		struct mlx5p_hold *hold);
+
 /** Guest physical address of an address in this process, as the maps in force say; -EFAULT when the
  * @p len bytes are not within one of them. */
 int mlx5p_aspace_gpa(const struct vhost_iotlb *maps, const void *addr, uint64_t len, uint64_t *gpa);

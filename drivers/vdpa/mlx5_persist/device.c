@@ -290,6 +290,15 @@ mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 	return ret;
 }
 
+void
+mlx5p_dev_prefetch(struct mlx5p_dev *dev, int vid, const struct vhost_iotlb *table)
+{
+	pthread_mutex_lock(&dev->lock);
+	if (!dev->configured)
+		mlx5p_memory_prefetch(dev->memory, vid, table);
+	pthread_mutex_unlock(&dev->lock);
+}
+
 /* With the lock held. */
 static void
 close_device(struct mlx5p_dev *dev)
@@ -389,6 +398,7 @@ void
 mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 {
 	pthread_mutex_lock(&dev->lock);
+	mlx5p_memory_withdraw(dev->memory, vid);
 	if (mlx5p_memory_is_for(dev->memory, vid))
 		cleanup(dev);
 	mlx5p_queues_want_none(dev->queues, vid);
@@ -640,10 +650,10 @@ create_parts(struct mlx5p_dev *dev)
 	dev->notifier = mlx5p_notifier_create(dev->name);
 	if (dev->notifier == NULL)
 		return -ENOMEM;
-	ret = mlx5p_memory_create(&dev->hw, &dev->args, &owner, &dev->memory);
-	if (ret < 0)
-		return ret;
 	ret = get_workers(dev);
+	if (ret == 0)
+		ret = mlx5p_memory_create(&dev->hw, &dev->args, dev->workers, &owner,
+			&dev->memory);
 	if (ret < 0)
 		return ret;
 	mlx5p_pace_init(&pace, dev->args.event_mode, dev->args.event_us, dev->args.no_traffic_time);

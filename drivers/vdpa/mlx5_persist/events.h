@@ -4,9 +4,9 @@
  *
  * Owns: one thread and what wakes it: the card's completion channel (a CQ got an entry: the guest
  * is to be notified), its error channel (a virtqueue went to error), the kick descriptors of the
- * guest (a queue is to be rung), requests to call a guest, and one timer. In the timer modes of pace.h it
- * polls while there is traffic; else it sleeps. It runs from probe to remove, on all processors or
- * on event_core.
+ * guest (a queue is to be rung), requests to call a guest, and one timer. In the timer modes of
+ * pace.h it polls while there is traffic; else it sleeps. It runs from probe to remove, on all
+ * processors or on event_core.
  *
  * Handlers run on this thread. They may take the device's lock, which is why nobody may wait for
  * the thread, with mlx5p_events_stop(), while holding that.

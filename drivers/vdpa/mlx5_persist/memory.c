@@ -17,6 +17,12 @@ enum { GUEST_AS, NAS };
 #define NS_IN_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
+/* A table that a connection may soon start with. */
+struct coming {
+	int vid;
+	struct mlx5p_hold hold;
+};
+
 struct mlx5p_memory {
 	const struct mlx5p_hw *hw;
 	struct mlx5p_memory_owner owner;
@@ -24,6 +30,7 @@ struct mlx5p_memory {
 	uint32_t timeout_ms;       /* that pins wait for a front-end to come back */
 	uint64_t deadline;         /* of those that wait, CLOCK_MONOTONIC in ns; 0: none do */
 	struct mlx5p_pins *pins;
+	struct coming *coming;     /* NULL: none */
 	struct mlx5p_aspace *as[NAS];
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
@@ -36,6 +43,58 @@ now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * NS_IN_S + now.tv_nsec;
+}
+
+/* ---- a table that is to come ---- */
+
+/* What of it is not in force by now is not needed. */
+static void
+end_coming(struct mlx5p_memory *m)
+{
+	struct coming *coming = m->coming;
+
+	if (coming == NULL)
+		return;
+	mlx5p_pins_cancel(&coming->hold);
+	mlx5p_pins_rollback(m->pins, &coming->hold);
+	free(coming);
+	m->coming = NULL;
+}
+
+int
+mlx5p_memory_prefetch(struct mlx5p_memory *m, int vid, const struct vhost_iotlb *table)
+{
+	struct coming *coming;
+	int ret = 0;
+
+	if (!mlx5p_memory_is_for(m, vid))
+		return -EBUSY;
+	/* What both tables have stays: the new one holds it before the old one lets go. */
+	if (m->coming != NULL)
+		mlx5p_pins_cancel(&m->coming->hold);
+	coming = calloc(1, sizeof(*coming));
+	if (coming == NULL)
+		ret = -ENOMEM;
+	else if (vhost_iotlb_count(table) > 0)
+		ret = mlx5p_aspace_plan(m->pins, table, &coming->hold);
+	end_coming(m);
+	if (ret < 0) {
+		if (coming != NULL)
+			mlx5p_pins_rollback(m->pins, &coming->hold);
+		free(coming);
+		return ret;
+	}
+	coming->vid = vid;
+	m->coming = coming;
+	mlx5p_pins_begin(m->pins, &coming->hold);
+	return 0;
+}
+
+void
+mlx5p_memory_withdraw(struct mlx5p_memory *m, int vid)
+{
+	if (m->coming != NULL && m->coming->vid == vid)
+		end_coming(m);
 }
 
 /* ---- the contract: operations of the parent ---- */
@@ -114,6 +173,9 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 			clear_maps(m, asid);
 		return 0;
 	}
+	/* A pin that failed there fails the table that wants it. */
+	if (m->coming != NULL)
+		mlx5p_pins_finish(&m->coming->hold);
 	mlx5p_pins_stats(m->pins, &before);
 	ret = mlx5p_aspace_set(m->as[asid], maps);
 	if (ret < 0)
@@ -155,7 +217,8 @@ wake_never(void *arg, uint64_t when_ns)
 
 int
 mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
-		const struct mlx5p_memory_owner *owner, struct mlx5p_memory **memory)
+		struct mlx5p_workers *workers, const struct mlx5p_memory_owner *owner,
+		struct mlx5p_memory **memory)
 {
 	struct mlx5p_memory *m = calloc(1, sizeof(*m));
 	unsigned int asid;
@@ -168,7 +231,7 @@ mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 	m->persist = args->persist;
 	if (args->persist == MLX5P_PERSIST_RECONNECT)
 		m->timeout_ms = args->persist_timeout_ms;
-	m->pins = mlx5p_pins_create(hw, args->mr_backend);
+	m->pins = mlx5p_pins_create(hw, args->mr_backend, workers);
 	if (m->pins == NULL)
 		goto fail;
 	for (asid = 0; asid < NAS; asid++) {
@@ -196,6 +259,7 @@ mlx5p_memory_destroy(struct mlx5p_memory *m)
 	m->owner.forget_keys = forget_nothing;
 	m->owner.use_key = NULL;
 	m->owner.wake_at = wake_never;
+	end_coming(m);
 	vhost_iotlb_user_detach(&m->user);
 	vhost_iotlb_dev_destroy(m->iotlb);
 	for (asid = 0; asid < NAS; asid++)
@@ -246,7 +310,12 @@ mlx5p_memory_take(struct mlx5p_memory *m, int vid)
 {
 	int ret = mlx5p_memory_attach(m, vid);
 
-	return ret < 0 ? ret : vhost_iotlb_user_sync_table(&m->user, NULL);
+	if (ret == 0)
+		ret = vhost_iotlb_user_sync_table(&m->user, NULL);
+	end_coming(m);
+	if (ret == 0)
+		mlx5p_pins_sweep(m->pins); /* what it alone held back is other memory */
+	return ret;
 }
 
 bool

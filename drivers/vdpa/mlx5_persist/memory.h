@@ -29,6 +29,7 @@
 struct mlx5p_args;
 struct mlx5p_hw;
 struct mlx5p_memory;
+struct mlx5p_workers;
 
 /* What memory asks of the device that it belongs to. */
 struct mlx5p_memory_owner {
@@ -49,15 +50,30 @@ struct mlx5p_memory_owner {
 	const struct rte_vhost_user_extern_ops *hook;
 };
 
-/** @p args and @p owner are copied. @return 0 or a negative errno; then nothing is left. */
+/** @p args and @p owner are copied, @p workers register memory and outlive it. @return 0 or a
+ * negative errno; then nothing is left. */
 int mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
-		const struct mlx5p_memory_owner *owner, struct mlx5p_memory **memory);
+		struct mlx5p_workers *workers, const struct mlx5p_memory_owner *owner,
+		struct mlx5p_memory **memory);
 
 /** A connection that is still there is released first, but no queue object is asked for: all are
  * gone. NULL is allowed. */
 void mlx5p_memory_destroy(struct mlx5p_memory *memory);
 
 /* ---- a connection ---- */
+
+/**
+ * Connection @p vid has a table that it may soon start with: begin to pin what is new in it, on the
+ * configuration threads. Maps do not change before mlx5p_memory_take(), which waits for what is
+ * under way. A table that another one replaces, or whose connection goes, leaves nothing. @p table
+ * and its descriptors are needed during the call only.
+ * @return 0, -EBUSY (another connection is attached) or another negative errno; then nothing is
+ *         begun, and mlx5p_memory_take() will say why that is so.
+ */
+int mlx5p_memory_prefetch(struct mlx5p_memory *memory, int vid, const struct vhost_iotlb *table);
+
+/** What was begun for connection @p vid is not needed: it is gone, or another table comes. */
+void mlx5p_memory_withdraw(struct mlx5p_memory *memory, int vid);
 
 /** Attach connection @p vid, unless it is. @return 0 or a negative errno, logged. */
 int mlx5p_memory_attach(struct mlx5p_memory *memory, int vid);

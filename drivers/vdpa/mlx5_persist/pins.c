@@ -19,15 +19,21 @@
 
 enum state { PLANNED, PINNED, FAILED };
 
+/* A finer grid is for little memory on several threads; each pin is a key on the card. */
+#define CELL_MIN (UINT64_C(128) << 20)
+enum { CELLS_PER_THREAD = 2 };
+
 struct mlx5p_pin {
 	TAILQ_ENTRY(mlx5p_pin) next;
 	struct file *file;
 	uint64_t offset, len;      /* in the file */
 	uint32_t holders;          /* pieces of holds */
-	enum state state;
+	_Atomic enum state state;  /* what is below the line is there once it says PINNED */
+	int error;                 /* FAILED: why; -ECANCELED: called off */
 	bool fresh;                /* no table that came into force has counted it yet */
-	void *map;                 /* our mapping, from map_offset on */
 	uint64_t map_offset, map_len;
+	/* ---- */
+	void *map;                 /* our mapping, from map_offset on */
 	struct mlx5p_region region; /* its addresses are file offsets */
 };
 
@@ -48,12 +54,14 @@ TAILQ_HEAD(file_list, file);
 struct mlx5p_pins {
 	const struct mlx5p_hw *hw;
 	enum mlx5p_mr_backend backend;
+	struct mlx5p_workers *workers;
 	struct file_list files;
 	struct mlx5p_pins_stats stats; /* the sums alone; the rest is counted when asked for */
 };
 
 struct mlx5p_pins *
-mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend)
+mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend,
+		struct mlx5p_workers *workers)
 {
 	struct mlx5p_pins *pins = calloc(1, sizeof(*pins));
 
@@ -61,6 +69,7 @@ mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend)
 		return NULL;
 	pins->hw = hw;
 	pins->backend = backend;
+	pins->workers = workers;
 	TAILQ_INIT(&pins->files);
 	return pins;
 }
@@ -147,17 +156,20 @@ pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 	return ret;
 }
 
-/* Undo it, if it was done, and forget the pin. Its file may be left without any. */
-static void
+/* Undo it, if it was done, and forget the pin. Its file may be left without any. @return the bytes
+ * that were unpinned. */
+static uint64_t
 pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
-	if (pin->state == PINNED) {
+	uint64_t bytes = pin->state == PINNED ? pin->len : 0;
+
+	if (bytes > 0) {
 		mlx5p_region_destroy(pins->hw, &pin->region);
 		munmap(pin->map, pin->map_len);
-		pins->stats.bytes -= pin->len;
 	}
 	TAILQ_REMOVE(&pin->file->pins, pin, next);
 	free(pin);
+	return bytes;
 }
 
 /* Unpin what nobody holds, by @all, or else what never came to be pinned. @return bytes. */
@@ -166,16 +178,16 @@ drop(struct mlx5p_pins *pins, bool all)
 {
 	struct file *file, *next_file;
 	struct mlx5p_pin *pin, *next_pin;
-	uint64_t before = pins->stats.bytes;
+	uint64_t bytes = 0;
 
 	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
 		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
 			if (pin->holders == 0 && (all || pin->state != PINNED))
-				pin_destroy(pins, pin);
+				bytes += pin_destroy(pins, pin);
 		}
 		file_put(pins, file);
 	}
-	return before - pins->stats.bytes;
+	return bytes;
 }
 
 void
@@ -239,6 +251,7 @@ hold_made(struct mlx5p_hold *hold, struct mlx5p_pin *pin)
 		return -ENOMEM;
 	hold->made = made;
 	made[hold->nmade++] = pin;
+	pin->error = 0;
 	pin->state = PLANNED;
 	return 0;
 }
@@ -270,15 +283,15 @@ plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t e
 	return hold_made(hold, pin);
 }
 
-/* Plan pins for the hole [offset, end) before @next, cut at the grid. */
+/* Plan pins for the hole [offset, end) before @next, cut at a grid of @cell. */
 static int
 fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
-		struct mlx5p_pin *next)
+		uint64_t cell, struct mlx5p_pin *next)
 {
 	int ret = 0;
 
 	while (offset < end && ret == 0) {
-		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, MLX5P_PIN_GRID) + MLX5P_PIN_GRID;
+		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, cell) + cell;
 		uint64_t stop = RTE_MIN(end, cell_end);
 
 		ret = plan_pin(hold, file, offset, stop, next);
@@ -289,7 +302,8 @@ fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t 
 
 /* Hold what there is of [offset, end), plan what is missing. */
 static int
-plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end)
+plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
+		uint64_t cell)
 {
 	struct mlx5p_pin *pin;
 	uint64_t stop;
@@ -300,23 +314,23 @@ plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64
 			continue;
 		if (pin->offset >= end)
 			break;
-		ret = fill_hole(hold, file, offset, pin->offset, pin);
+		ret = fill_hole(hold, file, offset, pin->offset, cell, pin);
 		if (ret < 0)
 			return ret;
 		offset = RTE_MAX(offset, pin->offset);
 		stop = RTE_MIN(end, pin->offset + pin->len);
 		ret = hold_piece(hold, pin, offset, stop);
 		if (ret == 0 && pin->state == FAILED)
-			ret = hold_made(hold, pin); /* try again */
+			ret = pin->error == -ECANCELED ? hold_made(hold, pin) : pin->error;
 		if (ret < 0)
 			return ret;
 		offset = stop;
 	}
-	return fill_hole(hold, file, offset, end, pin);
+	return fill_hole(hold, file, offset, end, cell, pin);
 }
 
-int
-mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
+static int
+plan_extent(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, uint64_t cell,
 		struct mlx5p_hold *hold)
 {
 	uint64_t end = extent->offset + extent->len;
@@ -329,36 +343,125 @@ mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
 	ret = file_get(pins, extent, &file);
 	if (ret < 0)
 		return ret;
-	ret = plan_in_file(hold, file, extent->offset, end);
+	ret = plan_in_file(hold, file, extent->offset, end, RTE_MAX(cell, file->block));
 	file_put(pins, file); /* one that got no pin at all is not kept */
 	return ret;
 }
 
-int
-mlx5p_pins_register(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
+/* How much of an extent has no pin. */
+static uint64_t
+missing(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 {
+	const struct file *file = file_find(pins, extent);
+	const struct mlx5p_pin *pin;
+	uint64_t end = extent->offset + extent->len, bytes = extent->len, from, to;
+
+	if (file == NULL)
+		return bytes;
+	TAILQ_FOREACH(pin, &file->pins, next) {
+		from = RTE_MAX(extent->offset, pin->offset);
+		to = RTE_MIN(end, pin->offset + pin->len);
+		bytes -= from < to ? to - from : 0;
+	}
+	return bytes;
+}
+
+/* The grid for so many bytes to be pinned: every thread is to get several pins, so that all end at
+ * about the same time. Threads beyond the processors have nothing to pin with. */
+static uint64_t
+choose_cell(const struct mlx5p_pins *pins, uint64_t bytes)
+{
+	uint64_t cell = MLX5P_PIN_GRID;
+	uint64_t threads = RTE_MIN(mlx5p_workers_count(pins->workers) + 1ul,
+		(unsigned long)sysconf(_SC_NPROCESSORS_ONLN));
+
+	while (threads > 1 && cell > CELL_MIN && bytes / cell < threads * CELLS_PER_THREAD)
+		cell /= 2;
+	return cell;
+}
+
+int
+mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extents, uint32_t n,
+		struct mlx5p_hold *hold)
+{
+	uint64_t bytes = 0, cell;
 	uint32_t i;
 	int ret = 0;
 
-	for (i = 0; i < hold->nmade; i++) {
-		struct mlx5p_pin *pin = hold->made[i];
-
-		if (ret == 0)
-			ret = pin_register(pins, pin);
-		pin->state = ret == 0 ? PINNED : FAILED;
-		if (pin->state == PINNED) {
-			pins->stats.bytes += pin->len;
-			pins->stats.bytes_total += pin->len;
-			continue;
-		}
-		MLX5P_LOG(ERR, pins->hw->name,
-			"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
-			" bytes): %s",
-			(uintmax_t)pin->file->ino, pin->offset, pin->len, strerror(-ret));
-		break;
-	}
+	for (i = 0; i < n; i++)
+		bytes += missing(pins, &extents[i]);
+	cell = choose_cell(pins, bytes);
+	for (i = 0; i < n && ret == 0; i++)
+		ret = plan_extent(pins, &extents[i], cell, hold);
 	return ret;
 }
+
+/* ---- registration ---- */
+
+/* The first error of a hold is the one that is told. */
+static void
+pin_failed(struct mlx5p_hold *hold, struct mlx5p_pin *pin, int error)
+{
+	int none = 0;
+
+	pin->error = error;
+	atomic_store(&pin->state, FAILED);
+	if (atomic_compare_exchange_strong(&hold->ret, &none, error))
+		MLX5P_LOG(ERR, hold->pins->hw->name,
+			"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
+			" bytes): %s",
+			(uintmax_t)pin->file->ino, pin->offset, pin->len, strerror(-error));
+}
+
+static void
+register_one(void *arg, uint32_t i)
+{
+	struct mlx5p_hold *hold = arg;
+	struct mlx5p_pin *pin = hold->made[i];
+	int ret = atomic_load(&hold->ret) < 0 ? -ECANCELED : pin_register(hold->pins, pin);
+
+	if (ret < 0)
+		pin_failed(hold, pin, ret);
+	else
+		atomic_store(&pin->state, PINNED);
+}
+
+void
+mlx5p_pins_begin(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
+{
+	hold->pins = pins;
+	mlx5p_workers_begin(pins->workers, &hold->job, hold->nmade, register_one, hold);
+}
+
+int
+mlx5p_pins_finish(struct mlx5p_hold *hold)
+{
+	uint32_t i;
+
+	if (hold->pins == NULL)
+		return 0;
+	mlx5p_job_wait(&hold->job);
+	for (i = 0; i < hold->nmade; i++) {
+		if (hold->made[i]->state == PINNED)
+			hold->pins->stats.bytes_total += hold->made[i]->len;
+	}
+	hold->pins = NULL;
+	return hold->ret;
+}
+
+void
+mlx5p_pins_cancel(struct mlx5p_hold *hold)
+{
+	int none = 0;
+	uint32_t i;
+
+	atomic_compare_exchange_strong(&hold->ret, &none, -ECANCELED);
+	mlx5p_pins_finish(hold);
+	for (i = 0; i < hold->nmade; i++)
+		hold->made[i]->error = -ECANCELED;
+}
+
+/* ---- ends of a hold ---- */
 
 /* Let go of all pins. */
 static void
@@ -370,7 +473,7 @@ hold_end(struct mlx5p_hold *hold)
 		hold->pieces[i].pin->holders--;
 	free(hold->pieces);
 	free(hold->made);
-	*hold = (struct mlx5p_hold) { .pieces = NULL };
+	memset(hold, 0, sizeof(*hold));
 }
 
 void
@@ -411,6 +514,7 @@ mlx5p_pins_stats(const struct mlx5p_pins *pins, struct mlx5p_pins_stats *stats)
 			if (pin->state != PINNED)
 				continue;
 			stats->pins++;
+			stats->bytes += pin->len;
 			stats->waiting += pin->holders == 0;
 			stats->bytes_waiting += pin->holders == 0 ? pin->len : 0;
 		}

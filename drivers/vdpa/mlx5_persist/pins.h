@@ -4,7 +4,8 @@
  *
  * Owns: direct memory regions. A pin is an interval of a backing file (device, inode, offset,
  * length) that the card can reach; it never crosses a boundary of a fixed grid of MLX5P_PIN_GRID
- * bytes. It is keyed by what the memory is, not by where a process maps it or at which guest
+ * bytes, and where there is too little memory to keep all threads busy with as much at a time, of a
+ * finer one. It is keyed by what the memory is, not by where a process maps it or at which guest
  * address it shows: its own addresses are file offsets. So one pin serves any guest address, and a
  * table that slices the same file differently finds everything there.
  *
@@ -17,23 +18,27 @@
  *
  *	PLANNED		wanted, not registered yet: gone with its last holder
  *	PINNED		registered, on the card's side a direct memory key
- *	FAILED		not to be registered: gone with its last holder, unless another one tries
+ *	FAILED		not registered, for a reason or because somebody called it off: gone with
+ *			its last holder
  *
- *	PLANNED -> PINNED, FAILED	mlx5p_pins_register()
- *	FAILED -> PLANNED		mlx5p_pins_plan()
+ *	PLANNED -> PINNED, FAILED	on the threads, from begin() to finish() or cancel()
+ *	FAILED -> PLANNED		mlx5p_pins_plan(), of one that was called off
  *
- * Use: plan() all that is wanted, register() it, then release() what was held before, or
- * rollback().
+ * Use: plan() all that is wanted, begin() to register it, finish(), then release() what was held
+ * before, or rollback(). From begin() on until finish() or cancel() nothing is planned.
  *
- * Locking: none; the caller serialises (configuration calls of one device).
+ * Locking: none; the caller serialises (configuration calls of one device). The configuration
+ * threads touch nothing but the pins that they register.
  */
 #ifndef MLX5P_PINS_H
 #define MLX5P_PINS_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "region.h"
+#include "workers.h"
 
 struct mlx5p_hw;
 struct mlx5p_pin;
@@ -57,31 +62,44 @@ struct mlx5p_piece {
 	uint64_t offset, len;
 };
 
-/* Pins that somebody needs. Zero it to begin with; its fields are for reading. */
+/* Pins that somebody needs. Zero it to begin with; its fields are for reading. It stays in place
+ * from begin() to finish() or cancel(). */
 struct mlx5p_hold {
 	struct mlx5p_piece *pieces; /* all extents in the order in which they were planned */
 	uint32_t npieces, room;
 	struct mlx5p_pin **made;   /* of them, those that were not there */
 	uint32_t nmade, made_room;
+	struct mlx5p_pins *pins;   /* the following from begin() on */
+	struct mlx5p_job job;
+	atomic_int ret;            /* the first error: nothing is begun after it */
 };
 
-struct mlx5p_pins *mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend);
+/** @p workers register; they outlive the pins. */
+struct mlx5p_pins *mlx5p_pins_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend,
+		struct mlx5p_workers *workers);
 
 /** Unpin everything and free. Nobody has a hold any more. NULL is allowed. */
 void mlx5p_pins_destroy(struct mlx5p_pins *pins);
 
 /**
- * Hold an extent besides what @p hold has; where no pin is, one is planned. Partly failed, what was
- * planned stays until mlx5p_pins_rollback().
- * @return 0; -EINVAL (empty, or off the end of 64 bits); -ENOMEM; or another negative errno,
- *         logged.
+ * Hold @p n extents; where no pins are, some are planned. Failed, what was planned stays until
+ * mlx5p_pins_rollback().
+ * @return 0; -EINVAL (empty, or off the end of 64 bits); -ENOMEM; why a pin of another hold could
+ *         not be registered; or another negative errno, logged.
  */
-int mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extent,
+int mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extents, uint32_t n,
 		struct mlx5p_hold *hold);
 
-/** Register what @p hold planned. @return 0, or a negative errno, logged with the part of the file
- * that can't be registered; then mlx5p_pins_rollback(). */
-int mlx5p_pins_register(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
+/** Begin to register what @p hold planned, on the configuration threads. Allocates nothing. */
+void mlx5p_pins_begin(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
+
+/** Help with it and wait for its end. Not begun: nothing to do. @return 0, or a negative errno,
+ * logged with the part of the file that can't be registered; then mlx5p_pins_rollback(). */
+int mlx5p_pins_finish(struct mlx5p_hold *hold);
+
+/** Begin no more of it and wait for what is under way; then it may be planned by somebody else. For
+ * mlx5p_pins_rollback(). */
+void mlx5p_pins_cancel(struct mlx5p_hold *hold);
 
 /** End a hold and unpin what was pinned for it, unless somebody else holds it by now. */
 void mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
