@@ -434,22 +434,35 @@ renew_queue(struct mlx5p_queues *q, uint16_t queue)
 	return 0;
 }
 
+/* A receive queue that has an object, @q->n if there is none. */
+static uint32_t
+find_keeper(const struct mlx5p_queues *q)
+{
+	uint32_t i;
+
+	for (i = 0; i < q->n; i++) {
+		if (is_receive(i) && q->virtqs[i].state == MLX5P_VIRTQ_SUSPENDED)
+			break;
+	}
+	return i;
+}
+
 /* No table may list an object that is destroyed, and none is remade for nothing: it lists one queue
- * while the others are made anew, then those. */
+ * while the others are made anew, then those. One queue alone has no such others. */
 static void
 renew_all(void *arg, uint32_t i)
 {
 	struct mlx5p_queues *q = arg;
 	uint32_t ids[MLX5P_MAX_QUEUES];
 
+	RTE_SET_USED(i);
 	q->keeper = q->n;
-	for (i = 0; i < q->n && q->keeper == q->n; i++) {
-		if (is_receive(i) && is_spent(q, i) &&
-				q->virtqs[i].state == MLX5P_VIRTQ_SUSPENDED)
-			q->keeper = i;
-	}
-	if (q->keeper < q->n && list_receivers(q, MLX5P_VIRTQ_SUSPENDED, NULL, ids) > 1)
+	if (list_receivers(q, MLX5P_VIRTQ_SUSPENDED, NULL, ids) > 1) {
+		q->keeper = find_keeper(q);
 		steer(q, &q->virtqs[q->keeper].obj.id, 1);
+	} else {
+		steer(q, NULL, 0);
+	}
 	for_queues(q, is_spent, renew_queue);
 	if (q->keeper < q->n) {
 		steer_to(q, MLX5P_VIRTQ_INIT, NULL);
