@@ -113,9 +113,13 @@ emu_guard_install(void)
 	pthread_mutex_lock(&lock);
 	for (i = 0; i < NSIGNALS; i++) {
 		sigaction(signals[i], NULL, &now);
-		if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fault)
-			continue;
-		program[i] = now;
+		if (now.sa_sigaction == on_fault) {
+			/* A program that puts back what signal() returned has lost the flags. */
+			if ((now.sa_flags & SA_SIGINFO) != 0)
+				continue;
+		} else {
+			program[i] = now;
+		}
 		sigaction(signals[i], &sa, NULL);
 	}
 	pthread_mutex_unlock(&lock);

@@ -2,8 +2,9 @@
 /*
  * Copies between the device and host memory that survive the memory's disappearance.
  *
- * Owns: the handlers of SIGBUS and SIGSEGV, and one record a thread: which table entry it is
- * using, so that an unpin can wait for it, and where a fault in its copy returns to.
+ * Owns: the handlers of SIGBUS and SIGSEGV, which the program may cover with its own (signals.c
+ * sees it), and one record a thread: which table entry it is using, so that an unpin can wait for
+ * it, and where a fault in its copy returns to.
  * Threads: any; a thread's first copy allocates its record, which the next thread inherits.
  */
 #ifndef EMU_GUARD_H
@@ -17,6 +18,9 @@ struct emu_guard;              /* a thread's record */
 
 /** Install the handlers, on top of the program's; again when the program replaced them. Cheap. */
 void emu_guard_install(void);
+
+/** Did the program change a handler since it was last asked? Then emu_guard_install() is due. */
+bool emu_guard_covered(void);
 
 /** This thread's record; NULL without memory. */
 struct emu_guard *emu_guard_self(void);

@@ -506,7 +506,8 @@ static void
 host_begin(void *host)
 {
 	(void)host;
-	emu_guard_install();
+	if (emu_guard_covered())
+		emu_guard_install();
 }
 
 const struct emu_host_ops emu_host_ops = {
