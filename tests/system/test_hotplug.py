@@ -73,17 +73,19 @@ class Hotplug(harness.Case):
             self.assertEqual(self.shown[:], POISON * DIMM)
 
     def test_memory_that_is_not_there(self):
-        """A region behind the end of its file is refused, with the connection or without it; the next
-        table works."""
-        short = self.file(DIMM // 2)
+        """A region behind the end of its file, or of no file, is refused, with the connection or
+        without it; the next table works."""
+        null = os.open('/dev/null', os.O_RDWR)
+        self.addCleanup(os.close, null)
         daemon = harness.Daemon(self)
         front = self.serve(daemon)
-        try:
-            front.set_mem_table([(short, DIMM)])
-            front.get_u64(vhost_user.GET_FEATURES)
-        except vhost_user.FrontendError:
-            front.disconnect()
-            front = self.serve(daemon)
+        for fd in (null, self.file(DIMM // 2)):
+            try:
+                front.set_mem_table([(fd, DIMM)])
+                front.get_u64(vhost_user.GET_FEATURES)
+            except vhost_user.FrontendError:
+                front.disconnect()
+                front = self.serve(daemon)
         front.set_mem_table([(self.dimm, DIMM)])
         self.assert_traffic(front)
         front.disconnect()
