@@ -48,6 +48,17 @@ class Judge(harness.Case):
                     for key in ('commands', 'pinned_bytes', 'dma_faults'):
                         self.assertIsNone(data[key])
 
+    def test_good_with_memory_and_connections_that_change(self):
+        for bench, options in (('hotplug', {'regions': 8}), ('hotplug', {'interrupts': True}),
+                               ('reconnect', {'queue_size': 16, 'pps': 5000}),
+                               ('start', {'untouched': True})):
+            with self.subTest(bench=bench, **options):
+                data, _ = self.judge('none', bench, status=0, **options)
+                self.assert_counts(data)
+                self.assertIsNone(data['failed'])
+                self.assertEqual(data['iterations'], 3)
+        self.assertEqual(data['touched'], False)
+
     def test_gap_is_part_of_the_blackout(self):
         data, _ = self.judge('none', status=0, gap=100)
         self.assertGreaterEqual(data['blackout_us']['min'], 100000)
@@ -94,6 +105,7 @@ class Judge(harness.Case):
     def test_write_to_withdrawn_memory(self):
         self.assert_counts(self.judge('stale', 'replace')[0], corrupt=True)
         self.assert_counts(self.judge('stale', 'remap', status=0)[0])
+        self.assert_counts(self.judge('stale_plug', 'hotplug', iterations=2)[0], corrupt=True)
 
     def test_packed_is_refused(self):
         data, result = self.judge('none', status=2, packed=True)

@@ -157,10 +157,10 @@ class Limits(PeerCase):
     """What the driver itself can't do, as of DPDK 22.11 to 25.11: it does not come back, and that is
     said. One that can is as welcome."""
 
-    def try_bench(self, name, *flags):
+    def try_bench(self, name, *flags, iterations=2):
         out = self.dir / 'bench.json'
         command = [harness.TEST_VDPA, *eal(), *peer(), '--', '--bench', name, '--json', out, *flags,
-                   '--mem', '64M', '--iterations', '2']
+                   '--mem', '64M', '--iterations', iterations]
         result = self.run_emu(command)
         data = harness.json.loads(out.read_text())
         self.assert_status(result, 1 if data['failed'] else 0)
@@ -169,6 +169,7 @@ class Limits(PeerCase):
         for key in ('lost', 'duplicated'):
             self.assertEqual(data['packets'][key], 0, data)
         self.assert_clean(result, faults=False)
+        return data
 
     def test_packed_rings(self):
         """mlx5_vdpa_virtq_sub_objs_prepare() gives the card the addresses of split rings alone."""
@@ -177,6 +178,19 @@ class Limits(PeerCase):
     def test_other_memory(self):
         """mlx5_vdpa_mem_cmp() takes memory for the same that has its guest addresses and sizes."""
         self.try_bench('replace')
+
+    def test_memory_is_added(self):
+        """mlx5_vdpa_virtqs_release() forgets which rings are enabled."""
+        data = self.try_bench('hotplug', iterations=1)
+        self.assertEqual(data['iterations'], 1)
+        self.assertGreaterEqual(data['pinned_bytes_add'], 72 << 20)
+
+    def test_connections(self):
+        """A connection that comes back, and new guests: each time all memory is registered."""
+        for name in ('reconnect', 'start'):
+            data = self.try_bench(name, '--queues', '2')
+            self.assertIsNone(data['failed'])
+            self.assertGreaterEqual(data['pinned_bytes'], 64 << 20)
 
 
 class Frontend(vhost_user.Frontend):

@@ -56,11 +56,12 @@ enum fault {
 	FAULT_DEAF,		/* drop all packets of a flow, as if one receive queue were dead */
 	FAULT_EARLY,		/* no fault: take packets from the start, deliver them later on */
 	FAULT_NO_LOG,		/* mark no packet in the dirty log */
+	FAULT_STALE_PLUG,	/* go on writing to a second region that was taken away */
 };
 
 static const char *const fault_names[] = {
 	"none", "corrupt", "lose", "duplicate", "bad_id", "no_call", "no_start", "mute", "stale",
-	"deaf", "early", "no_log",
+	"deaf", "early", "no_log", "stale_plug",
 };
 
 static struct {
@@ -199,7 +200,7 @@ forward(unsigned int pair)
 		deliver(rx, buf, len);
 	if (!dropped(buf))
 		deliver(rx, buf, len);
-	if (soft.fault == FAULT_STALE)
+	if (soft.fault == FAULT_STALE || (soft.stale != NULL && soft.mem->nregions == 1))
 		soft.stale[soft.stale_len / 2] = soft.packets;
 	soft.packets++;
 	return true;
@@ -225,11 +226,12 @@ work(void *arg)
 static int
 keep_stale(void)
 {
-	const struct rte_vhost_mem_region *r = &soft.mem->regions[0];
-
+	unsigned int region = soft.fault == FAULT_STALE_PLUG;
+	const struct rte_vhost_mem_region *r = &soft.mem->regions[region];
 	void *p;
 
-	if (soft.fault != FAULT_STALE || soft.stale != NULL)
+	if ((soft.fault != FAULT_STALE && soft.fault != FAULT_STALE_PLUG) || soft.stale != NULL ||
+			soft.mem->nregions <= region)
 		return 0;
 	p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (p == MAP_FAILED)
