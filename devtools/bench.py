@@ -30,7 +30,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ITERATIONS, QUICK_ITERATIONS = 10, 5
 PEER = 'librte_vdpa_mlx5.so'
 PEER_PARTS = (PEER, 'librte_common_mlx5.so')
-QUICK_TARGETS = ('emu/mlx5-emu-run', 'app/test-vdpa/dpdk-test-vdpa')
+# What --quick builds: the programs, and what one of them loads.
+QUICK_TARGETS = ('emu/mlx5-emu-run', 'emu/verbs/libmlx5_emu_verbs.so',
+                 'app/test-vdpa/dpdk-test-vdpa')
 
 CORES, HUGEPAGE_MB = '0,1', 64
 ATTEMPTS = 2                # at a cell until it is taken for failed

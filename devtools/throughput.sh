@@ -13,6 +13,7 @@ BUILD=$ROOT/build
 SECONDS_EACH=5
 QUEUES=1
 RINGS="split packed"
+ROUNDS=3
 MEM=256M
 BDF=0000:e1:00.2
 GUEST_CORE=1			# the guest's; its main lcore and the peer use the other one
@@ -22,9 +23,10 @@ SOCKET_TIMEOUT=20		# seconds until testpmd must have opened its socket
 usage() {
 	cat <<-EOT
 	Usage: devtools/throughput.sh [--build DIR] [--seconds N] [--queues N]
-	                              [--rings split|packed]
+	                              [--rings split|packed] [--rounds N]
 	Prints millions of packets a second through the emulated device and through DPDK's net_vhost,
-	with split and packed rings or only one of them, and their ratio.
+	with split and packed rings or only one of them, and their ratio: medians of so many rounds (3)
+	of so many seconds (5), taken in turns.
 	EOT
 }
 
@@ -33,7 +35,7 @@ bad() { echo "throughput: $1; see --help" >&2; exit 2; }
 while [ $# -gt 0 ]; do
 	case "$1" in
 	-h|--help) usage; exit 0 ;;
-	--build|--seconds|--queues|--rings) [ $# -gt 1 ] || bad "$1 needs a value" ;;
+	--build|--seconds|--queues|--rings|--rounds) [ $# -gt 1 ] || bad "$1 needs a value" ;;
 	*) bad "unknown argument $1" ;;
 	esac
 	case "$1" in
@@ -41,6 +43,7 @@ while [ $# -gt 0 ]; do
 	--seconds) SECONDS_EACH=$2 ;;
 	--queues) QUEUES=$2 ;;
 	--rings) RINGS=$2 ;;
+	--rounds) ROUNDS=$2 ;;
 	esac
 	shift 2
 done
@@ -48,6 +51,7 @@ case "$RINGS" in
 "split packed"|split|packed) ;;
 *) bad "--rings $RINGS: must be split or packed" ;;
 esac
+[[ "$ROUNDS" =~ ^[1-9][0-9]*$ ]] || bad "--rounds $ROUNDS: must be a number from 1 on"
 APP=$BUILD/app/test-vdpa/dpdk-test-vdpa
 [ -x "$APP" ] || bad "$APP is not built"
 
@@ -75,6 +79,9 @@ bench() {
 # Packets a second that came back, in millions.
 mpps() { python3 -c 'import json, sys; print("%.3f" % json.load(open(sys.argv[1]))["mpps"]["rx"])' \
 	"$DIR/result.json"; }
+
+median() { python3 -c 'import statistics, sys; print("%.3f" % statistics.median(map(float, sys.argv[1:])))' \
+	"$@"; }
 
 run_emulated() {
 	# shellcheck disable=SC2046  # options are words
@@ -121,10 +128,15 @@ printf '%-8s %12s %12s %8s\n' rings emulated net_vhost ratio
 for rings in $RINGS; do
 	option=
 	[ "$rings" = split ] || option=--packed
-	run_emulated "$option"
-	emulated=$(mpps)
-	run_vhost "$option"
-	vhost=$(mpps)
+	emulated=() vhost=()
+	for ((round = 0; round < ROUNDS; round++)); do
+		run_emulated "$option"
+		emulated+=("$(mpps)")
+		run_vhost "$option"
+		vhost+=("$(mpps)")
+	done
+	emulated=$(median "${emulated[@]}")
+	vhost=$(median "${vhost[@]}")
 	printf '%-8s %12s %12s %8s\n' "$rings" "$emulated" "$vhost" \
 		"$(python3 -c "print('%.2f' % ($emulated / $vhost))")"
 done
