@@ -99,7 +99,11 @@ maps_after(const struct vhost_iotlb_pos *pos)
 {
 	const struct vhost_iotlb_leaf *after = vhost_iotlb_pos_after(pos);
 
-	return after != NULL ? after->map : pos->leaf->map;
+	if (after == NULL)
+		return pos->leaf->map;
+	__builtin_prefetch(&after->node);
+	__builtin_prefetch(&after->start[0]);
+	return after->map;
 }
 
 /* How many maps in a row, of the leaves at which both sides are, are the same on both. */

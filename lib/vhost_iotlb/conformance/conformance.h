@@ -67,8 +67,8 @@ vhost_iotlb_conf_run(const struct vhost_iotlb_conf_adapter *const adapters[], si
 void
 vhost_iotlb_conf_print(FILE *out);
 
-/** The program around it: options as --help says. Returns what main() is to return: 0, 1 (a scenario
- * failed) or 2 (bad usage). */
+/** The program around it: options as --help says. Returns what main() is to return: 0, 1 (a
+ * scenario failed) or 2 (bad usage). */
 int
 vhost_iotlb_conf_main(int argc, char **argv,
 		const struct vhost_iotlb_conf_adapter *const adapters[], size_t n);
