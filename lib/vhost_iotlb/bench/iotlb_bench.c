@@ -4,8 +4,8 @@
  * array.
  *
  * A figure is that of the fastest of many short rounds, in nanoseconds an operation: what the
- * operation takes when nobody is in the way. Addresses are random, all over the table; a round of
- * lookups makes too few to warm a large one up.
+ * operation takes when nobody is in the way. Addresses are random, all over the table, and others
+ * in every round: what fits into the caches is there, as with any steady use, and the rest is not.
  */
 #include <errno.h>
 #include <getopt.h>
