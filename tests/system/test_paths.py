@@ -19,9 +19,12 @@ AT_ONCE = 4
 # A queue made anew: DESTROY, both event QPs to reset and in 3 steps to ready, CREATE.
 ANEW = 1 + 2 + 6 + 1
 
+RING_KEY = '+desc_group_mkey_supported'
 
-def caps(missing):
-    return 'caps=' + ':'.join('-' + name for name in missing)
+
+def caps(names):
+    """Capabilities taken from the device, or given to it if there is a + before the name."""
+    return 'caps=' + ':'.join(name if name[0] == '+' else '-' + name for name in names)
 
 
 class Guest:
@@ -168,7 +171,7 @@ class Counting(harness.Case):
         expected = {'MODIFY_GENERAL_OBJECT': 4 * self.PAIRS, 'QUERY_GENERAL_OBJECT': 2 * self.PAIRS}
         calls = [lambda c: c.per_reset(), lambda c: c.per_reset([ADDR]),
                  lambda c: c.per_reset([EXT]), lambda c: c.per_reset([ADDR, EXT]),
-                 lambda c: c.per_reset(packed=True),
+                 lambda c: c.per_reset(packed=True), lambda c: c.per_reset([RING_KEY]),
                  lambda c: c.per_reset(devargs={'max_conf_threads': 0})]
         for number, (counts, _) in enumerate(self.at_once(*calls)):
             with self.subTest(number=number):
@@ -180,7 +183,7 @@ class Counting(harness.Case):
         queues = 2 * self.PAIRS
         calls = [lambda c: c.per_reset([FREEZE], gap=300),
                  lambda c: c.per_reset([FREEZE, ADDR], gap=300),
-                 lambda c: c.per_reset(CAPS, gap=300),
+                 lambda c: c.per_reset([*CAPS, RING_KEY], gap=300),
                  lambda c: c.per_reset([INDEX], packed=True, gap=300),
                  lambda c: c.per_reset(devargs={'reuse_queues': 0}, gap=300)]
         for number, (counts, data) in enumerate(self.at_once(*calls)):
@@ -208,6 +211,28 @@ class Counting(harness.Case):
                                   'QUERY_GENERAL_OBJECT': 2 * self.PAIRS})
 
 
+class RingKey(harness.Case):
+    """Rings in an address space of their own."""
+
+    def keys(self, **devargs):
+        """The memory keys of all queues' data and of all queues' rings."""
+        _, result = self.bench('reset', devargs=devargs, devices=[caps([RING_KEY])], trace=True,
+                               mem='16M', queues=1, iterations=1, pps=20000)
+        self.assert_clean(result)
+        trace = (self.dir / 'trace.txt').read_text()
+        return [set(re.findall(r'\b%s=(0x\w+)' % name, trace)) - {'0x0'}
+                for name in ('virtio_q_mkey', 'desc_group_mkey')]
+
+    def test_keys(self):
+        data, rings = self.keys()
+        self.assertEqual((len(data), len(rings)), (1, 1))
+        self.assertNotEqual(data, rings)
+
+    def test_off(self):
+        data, rings = self.keys(desc_group_mkey=0)
+        self.assertEqual((len(data), len(rings)), (1, 0))
+
+
 class Refusals(harness.Case):
     """What the card refuses, while a guest of one pair is reset twice."""
 
@@ -226,6 +251,9 @@ class Refusals(harness.Case):
         # again.
         'destroy': ([FREEZE], ['DESTROY_GENERAL_OBJECT:1', 'DESTROY_GENERAL_OBJECT:2'],
                     'cannot destroy virtqueue', 2),
+        # A key for rings: they do without from then on.
+        'ring key': ([RING_KEY], ['CREATE_GENERAL_OBJECT:2'],
+                     'the card takes no desc_group_mkey', 1),
         # A rule that does not go leads to the table, which is used again.
         'flow': ([FREEZE], ['DELETE_FLOW_TABLE_ENTRY:1'], 'cannot destroy flow rule', 1),
     }

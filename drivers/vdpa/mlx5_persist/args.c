@@ -82,6 +82,17 @@ parse_iommu(const struct parser *p, const char *value, struct mlx5p_args *args)
 }
 
 static int
+parse_desc_group_mkey(const struct parser *p, const char *value, struct mlx5p_args *args)
+{
+	static const char *const choices[] = { "0", "1" };
+	int i = choose(value, choices, RTE_DIM(choices));
+
+	RTE_SET_USED(p);
+	args->ring_as = i == 1;
+	return i < 0 ? i : 0;
+}
+
+static int
 parse_mr_backend(const struct parser *p, const char *value, struct mlx5p_args *args)
 {
 	static const char *const choices[] = {
@@ -162,6 +173,7 @@ static const struct parser parsers[] = {
 		persist_timeout_ms),
 	{ "iommu", "off or on", parse_iommu },
 	{ "reuse_queues", "0 or 1", parse_reuse_queues },
+	{ "desc_group_mkey", "0 or 1", parse_desc_group_mkey },
 	{ "mr_backend", "verbs or devx", parse_mr_backend },
 	{ "event_mode", "0 (timer that adapts), 1 (fixed timer) or 2 (interrupts)",
 		parse_event_mode, MLX5P_EVENT_DYNAMIC_TIMER, MLX5P_EVENT_INTERRUPT },
@@ -238,6 +250,7 @@ mlx5p_args_parse(const char *name, const char *text, struct mlx5p_args *args)
 		.persist = MLX5P_PERSIST_RESET,
 		.persist_timeout_ms = 5000,
 		.reuse_queues = true,
+		.ring_as = true,
 		.mr_backend = MLX5P_MR_VERBS,
 		.event_core = -1,
 		.event_mode = MLX5P_EVENT_INTERRUPT,

@@ -30,6 +30,7 @@ struct mlx5p_args {
 	uint32_t persist_timeout_ms;
 	bool iommu;                /* front-ends may switch an IOTLB on */
 	bool reuse_queues;
+	bool ring_as;              /* desc_group_mkey, where the card has it */
 	enum mlx5p_mr_backend mr_backend;
 	int event_core;            /* processor of the event thread, -1: any */
 	enum mlx5p_event_mode event_mode;

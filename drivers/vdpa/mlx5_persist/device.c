@@ -155,11 +155,11 @@ forget_keys(void *arg)
 }
 
 static bool
-use_key(void *arg, uint32_t mkey)
+use_key(void *arg, uint32_t mkey, uint32_t ring_mkey)
 {
 	struct mlx5p_dev *dev = arg;
 
-	return mlx5p_queues_set_mkey(dev->queues, mkey);
+	return mlx5p_queues_set_mkey(dev->queues, mkey, ring_mkey);
 }
 
 /* Memory: it is to be looked after. */
@@ -229,6 +229,7 @@ configure(struct mlx5p_dev *dev, int vid)
 	conn.guest = (struct mlx5p_guest) {
 		.features = complete_features(features),
 		.mkey = mlx5p_memory_mkey(dev->memory),
+		.ring_mkey = mlx5p_memory_ring_mkey(dev->memory),
 		.bitmap = dev->dirty.bitmap,
 	};
 	mlx5p_notifier_begin(dev->notifier, vid);
@@ -259,7 +260,8 @@ conf(struct mlx5p_dev *dev, int vid)
 		stop_all(dev);
 		mlx5p_queues_drop(dev->queues);
 	}
-	mlx5p_queues_drop_stale(dev->queues, mlx5p_memory_mkey(dev->memory));
+	mlx5p_queues_drop_stale(dev->queues, mlx5p_memory_mkey(dev->memory),
+		mlx5p_memory_ring_mkey(dev->memory));
 	mlx5p_memory_reap(dev->memory);
 	dev->configured = ret == 0;
 	if (ret == 0)
@@ -315,7 +317,8 @@ mlx5p_dev_close(struct mlx5p_dev *dev, int vid)
 	pthread_mutex_lock(&dev->lock);
 	if (mlx5p_memory_is_for(dev->memory, vid)) {
 		close_device(dev);
-		mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory));
+		mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory),
+			mlx5p_memory_ring_mkey(dev->memory));
 	}
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -327,7 +330,8 @@ user_stop(void *arg)
 	struct mlx5p_dev *dev = arg;
 
 	close_device(dev);
-	mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory));
+	mlx5p_queues_renew(dev->queues, mlx5p_memory_mkey(dev->memory),
+		mlx5p_memory_ring_mkey(dev->memory));
 }
 
 static void

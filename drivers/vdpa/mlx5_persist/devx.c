@@ -398,6 +398,8 @@ fill_virtq(void *obj, const struct mlx5p_virtq_attr *a, uint64_t select)
 		PRM_SET(virtio_q, ctx, virtio_version_1_0, a->features >> VIRTIO_F_VERSION_1 & 1);
 	if (select & MLX5_VIRTQ_MODIFY_Q_MKEY)
 		PRM_SET(virtio_q, ctx, virtio_q_mkey, a->mkey);
+	if (select & MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY)
+		PRM_SET(virtio_q, ctx, desc_group_mkey, a->ring_mkey);
 	if (select & MLX5_VIRTQ_MODIFY_QUEUE_FEATURES)
 		fill_features(obj, a->features);
 	if (select & MLX5_VIRTQ_MODIFY_EVENT_MODE) {

@@ -121,6 +121,7 @@ struct mlx5p_virtq_attr {
 	uint64_t desc_addr, used_addr, available_addr;
 	uint64_t features;             /* negotiated virtio features */
 	uint32_t mkey;                 /* 0: none yet, for an object that stays in INIT */
+	uint32_t ring_mkey;            /* for the ring itself (desc_group_mkey); 0: as mkey */
 	uint32_t event_qpn;
 	uint32_t tisn;
 	uint32_t counter_set_id;       /* 0: none */

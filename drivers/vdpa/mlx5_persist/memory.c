@@ -11,8 +11,9 @@
 #include "memory.h"
 #include "mlx5p_log.h"
 
-/* Address spaces: one, with all of the guest's memory. */
-enum { GUEST_AS, NAS };
+/* Address spaces: all of the guest's memory, and the same for its rings (desc_group_mkey). A
+ * vhost-user front-end has one table for both, so that the contract knows the first. */
+enum { GUEST_AS, RING_AS, NAS };
 
 #define NS_IN_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
@@ -32,6 +33,7 @@ struct mlx5p_memory {
 	struct mlx5p_pins *pins;
 	struct coming *coming;     /* NULL: none */
 	struct mlx5p_aspace *as[NAS];
+	bool ring_as;              /* the card has a key for it, and the arguments want it */
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
 };
@@ -106,24 +108,31 @@ op_reset(void *parent)
 	return 0;
 }
 
+static void
+clear_keys(struct mlx5p_memory *m)
+{
+	unsigned int asid;
+
+	for (asid = 0; asid < NAS; asid++)
+		mlx5p_aspace_clear(m->as[asid]);
+}
+
 /* The initial mapping is empty: a queue without maps would fault on every access. */
 static void
-clear_maps(struct mlx5p_memory *m, unsigned int asid)
+clear_maps(struct mlx5p_memory *m)
 {
 	m->owner.forget_keys(m->owner.arg);
-	mlx5p_aspace_clear(m->as[asid]);
+	clear_keys(m);
 }
 
 static int
 op_compat_reset(void *parent, uint32_t flags)
 {
 	struct mlx5p_memory *m = parent;
-	unsigned int asid;
 
 	if ((flags & VHOST_IOTLB_RESET_CLEAN_MAP) == 0)
 		return 0;
-	for (asid = 0; asid < NAS; asid++)
-		clear_maps(m, asid);
+	clear_maps(m);
 	mlx5p_pins_sweep(m->pins);
 	return 0;
 }
@@ -153,9 +162,19 @@ end_wait(struct mlx5p_memory *m, const struct mlx5p_pins_stats *before)
 }
 
 static bool
-use_key(struct mlx5p_memory *m, uint32_t mkey)
+use_key(struct mlx5p_memory *m, uint32_t mkey, uint32_t ring_mkey)
 {
-	return m->owner.use_key != NULL && m->owner.use_key(m->owner.arg, mkey);
+	return m->owner.use_key != NULL && m->owner.use_key(m->owner.arg, mkey, ring_mkey);
+}
+
+/* Rings do with the key of all memory if there can't be one for them. */
+static void
+map_rings(struct mlx5p_memory *m, const struct vhost_iotlb *maps)
+{
+	if (!m->ring_as || mlx5p_aspace_set(m->as[RING_AS], maps) == 0)
+		return;
+	MLX5P_LOG(NOTICE, m->hw->name, "no address space for rings: they share the guest's");
+	m->ring_as = false;
 }
 
 static int
@@ -165,23 +184,25 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 	struct mlx5p_pins_stats before;
 	int ret;
 
+	RTE_SET_USED(asid); /* the contract knows one */
 	if (vhost_iotlb_count(maps) == 0) {
 		/* Queues that run go on, without memory. */
-		if (use_key(m, m->hw->null_mkey))
-			mlx5p_aspace_clear(m->as[asid]);
+		if (use_key(m, m->hw->null_mkey, 0))
+			clear_keys(m);
 		else
-			clear_maps(m, asid);
+			clear_maps(m);
 		return 0;
 	}
 	/* A pin that failed there fails the table that wants it. */
 	if (m->coming != NULL)
 		mlx5p_pins_finish(&m->coming->hold);
 	mlx5p_pins_stats(m->pins, &before);
-	ret = mlx5p_aspace_set(m->as[asid], maps);
+	ret = mlx5p_aspace_set(m->as[GUEST_AS], maps);
 	if (ret < 0)
 		return ret;
 	end_wait(m, &before);
-	if (use_key(m, mlx5p_aspace_mkey(m->as[asid])))
+	map_rings(m, maps);
+	if (use_key(m, mlx5p_memory_mkey(m), mlx5p_memory_ring_mkey(m)))
 		mlx5p_memory_reap(m);
 	return 0;
 }
@@ -189,7 +210,8 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 static int
 op_reset_map(void *parent, unsigned int asid)
 {
-	clear_maps(parent, asid);
+	RTE_SET_USED(asid); /* the contract knows one */
+	clear_maps(parent);
 	return 0;
 }
 
@@ -239,7 +261,8 @@ mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 		if (m->as[asid] == NULL)
 			goto fail;
 	}
-	ret = vhost_iotlb_dev_create(&mlx5p_memory_parent_ops, m, NAS, &m->iotlb);
+	m->ring_as = args->ring_as && hw->caps.desc_group_mkey_supported;
+	ret = vhost_iotlb_dev_create(&mlx5p_memory_parent_ops, m, 1, &m->iotlb);
 	if (ret < 0)
 		goto fail;
 	*memory = m;
@@ -404,6 +427,12 @@ uint32_t
 mlx5p_memory_mkey(const struct mlx5p_memory *m)
 {
 	return mlx5p_aspace_mkey(m->as[GUEST_AS]);
+}
+
+uint32_t
+mlx5p_memory_ring_mkey(const struct mlx5p_memory *m)
+{
+	return m->ring_as ? mlx5p_aspace_mkey(m->as[RING_AS]) : 0;
 }
 
 const struct vhost_iotlb *

@@ -35,9 +35,10 @@ struct mlx5p_workers;
 struct mlx5p_memory_owner {
 	/** All keys are about to go: no queue object may know one afterwards. Queues stand. */
 	void (*forget_keys)(void *arg);
-	/** @p mkey is in force from now on: queues that run are switched to it. @return true: no
-	 * queue object knows another one any more; false: none runs. NULL is allowed. */
-	bool (*use_key)(void *arg, uint32_t mkey);
+	/** @p mkey, and @p ring_mkey for rings (0: the same), are in force from now on: queues that
+	 * run are switched to them. @return true: no queue object knows another one any more;
+	 * false: none runs. NULL is allowed. */
+	bool (*use_key)(void *arg, uint32_t mkey, uint32_t ring_mkey);
 	/** Call mlx5p_memory_expire() once CLOCK_MONOTONIC reads @p when_ns; 0: no more. */
 	void (*wake_at)(void *arg, uint64_t when_ns);
 	/** The guest reset the device by its status, and says DRIVER_OK after that: stop and start
@@ -112,6 +113,9 @@ int mlx5p_memory_drop(struct mlx5p_memory *memory, uint64_t *bytes);
 
 /** The key of the guest's memory, 0: no maps. */
 uint32_t mlx5p_memory_mkey(const struct mlx5p_memory *memory);
+
+/** The key of the guest's rings, 0: they have none of their own. */
+uint32_t mlx5p_memory_ring_mkey(const struct mlx5p_memory *memory);
 
 /** The maps of the guest's memory. Valid until they change. */
 const struct vhost_iotlb *mlx5p_memory_maps(const struct mlx5p_memory *memory);

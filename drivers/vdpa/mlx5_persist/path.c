@@ -20,6 +20,8 @@ mlx5p_path_changeable(const struct mlx5p_caps *caps)
 		select |= MLX5_VIRTQ_MODIFY_Q_TYPE | MLX5_VIRTQ_MODIFY_Q_MKEY |
 			MLX5_VIRTQ_MODIFY_VIRTIO_VERSION | MLX5_VIRTQ_MODIFY_QUEUE_FEATURES |
 			MLX5_VIRTQ_MODIFY_QUEUE_PERIOD;
+	if (caps->desc_group_mkey_supported)
+		select |= MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY;
 	return select;
 }
 

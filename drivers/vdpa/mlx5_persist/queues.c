@@ -43,7 +43,7 @@ struct mlx5p_queues {
 	/* In the background: queues are made ahead or anew. It owns them until settle(). */
 	struct mlx5p_job making;
 	bool renewal_due;          /* not begun yet */
-	uint32_t renew_mkey;
+	uint32_t renew_mkey, renew_ring_mkey;
 	uint32_t renewed;          /* the one of renew_one() */
 	uint32_t keeper;           /* a receive queue that the table lists meanwhile */
 
@@ -374,6 +374,12 @@ mlx5p_queues_prepare_later(struct mlx5p_queues *q)
 		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
 }
 
+static bool
+knows_other_keys(const struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey)
+{
+	return vq->attr.mkey != mkey || (vq->attr.ring_mkey != 0 && vq->attr.ring_mkey != ring_mkey);
+}
+
 /* Stopped, with an object that knows memory. */
 static bool
 knows_memory(const struct mlx5p_queues *q, uint16_t queue)
@@ -403,13 +409,13 @@ mlx5p_queues_drop(struct mlx5p_queues *q)
 }
 
 void
-mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey)
+mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 {
 	uint32_t i;
 
 	mlx5p_queues_settle(q);
 	for (i = 0; i < q->n; i++) {
-		if (knows_memory(q, i) && q->virtqs[i].attr.mkey != mkey)
+		if (knows_memory(q, i) && knows_other_keys(&q->virtqs[i], mkey, ring_mkey))
 			mlx5p_virtq_drop(&q->virtqs[i]);
 	}
 }
@@ -430,7 +436,7 @@ is_spent(const struct mlx5p_queues *q, uint16_t queue)
 static int
 renew_queue(struct mlx5p_queues *q, uint16_t queue)
 {
-	mlx5p_virtq_renew(&q->virtqs[queue], q->renew_mkey, true);
+	mlx5p_virtq_renew(&q->virtqs[queue], q->renew_mkey, q->renew_ring_mkey, true);
 	return 0;
 }
 
@@ -488,7 +494,8 @@ renew_one(void *arg, uint32_t i)
 	struct mlx5p_queues *q = arg;
 
 	RTE_SET_USED(i);
-	mlx5p_virtq_renew(&q->virtqs[q->renewed], q->conn.guest.mkey, false);
+	mlx5p_virtq_renew(&q->virtqs[q->renewed], q->conn.guest.mkey, q->conn.guest.ring_mkey,
+		false);
 }
 
 /* ---- what a front-end wants ---- */
@@ -553,10 +560,11 @@ wants_nothing(const struct mlx5p_queues *q)
 }
 
 void
-mlx5p_queues_renew(struct mlx5p_queues *q, uint32_t mkey)
+mlx5p_queues_renew(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 {
 	q->renewal_due = !q->env.reuse;
 	q->renew_mkey = mkey;
+	q->renew_ring_mkey = ring_mkey;
 	if (q->renewal_due && wants_nothing(q))
 		begin_renewal(q);
 }
@@ -742,13 +750,14 @@ pause_queue(struct mlx5p_queues *q, uint16_t queue)
 static int
 go_on(struct mlx5p_queues *q, uint16_t queue)
 {
-	mlx5p_virtq_go_on(&q->virtqs[queue], q->conn.guest.mkey);
+	mlx5p_virtq_go_on(&q->virtqs[queue], q->conn.guest.mkey, q->conn.guest.ring_mkey);
 	return 0;
 }
 
 bool
-mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey)
+mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 {
+	struct mlx5p_guest *guest = &q->conn.guest;
 	uint32_t i;
 
 	mlx5p_queues_settle(q);
@@ -756,15 +765,16 @@ mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey)
 		;
 	if (i == q->n)
 		return false;
-	if (q->conn.guest.mkey != mkey) {
-		q->conn.guest.mkey = mkey;
+	if (guest->mkey != mkey || guest->ring_mkey != ring_mkey) {
+		guest->mkey = mkey;
+		guest->ring_mkey = ring_mkey;
 		for_queues(q, is_running_transmit, pause_queue);
 		for_queues(q, is_running, pause_queue);
 		for_queues(q, is_paused_receive, go_on);
 		for_queues(q, is_paused, go_on);
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 	}
-	mlx5p_queues_drop_stale(q, mkey);
+	mlx5p_queues_drop_stale(q, mkey, ring_mkey);
 	return true;
 }
 

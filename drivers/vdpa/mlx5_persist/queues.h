@@ -70,9 +70,9 @@ int mlx5p_queues_prepare(struct mlx5p_queues *queues);
 void mlx5p_queues_prepare_later(struct mlx5p_queues *queues);
 
 /** After a reset: where stopped queues can't go on, make others in their place, in the background,
- * for rings in the memory of @p mkey, 0 if it is not known. That begins when the front-end wants
+ * for rings in the memory of these keys, 0 if it is not known. That begins when the front-end wants
  * no queue any more, so that it takes nothing from the stop itself. */
-void mlx5p_queues_renew(struct mlx5p_queues *queues, uint32_t mkey);
+void mlx5p_queues_renew(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run
  * then. */
@@ -84,8 +84,8 @@ void mlx5p_queues_stop(struct mlx5p_queues *queues);
 /** Destroy the objects of stopped queues that know a memory key, and end reception. */
 void mlx5p_queues_drop(struct mlx5p_queues *queues);
 
-/** Destroy stopped objects that still know another memory key than @p mkey. */
-void mlx5p_queues_drop_stale(struct mlx5p_queues *queues, uint32_t mkey);
+/** Destroy stopped objects that still know other memory keys than these. */
+void mlx5p_queues_drop_stale(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** Connection @p vid wants a queue to run, or no more; @p now: do it. Packets go elsewhere before
  * a receive queue stops. Remembers that of two connections, because the next one may begin
@@ -95,11 +95,11 @@ int mlx5p_queues_want(struct mlx5p_queues *queues, int vid, uint16_t queue, bool
 /** Connection @p vid is gone: it wants nothing. */
 void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
 
-/** Switch all that run to another memory key; stopped ones that know another one are destroyed. A
+/** Switch all that run to other memory keys; stopped ones that know another one are destroyed. A
  * queue keeps its object where the card can change the key, and stands for three commands. One
  * that does not come back is down until the next reset.
  * @return true: no queue knows another key any more; false: none runs, and nothing was done. */
-bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey);
+bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** The card said that a queue is in error. */
 void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);

@@ -115,6 +115,7 @@ attr_of(const struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
 		.size = vq->size,
 		.features = guest->features,
 		.mkey = guest->mkey,
+		.ring_mkey = vq->env->no_ring_mkey ? 0 : guest->ring_mkey,
 		.bitmap = guest->bitmap,
 		.moderation = vq->env->moderation,
 		.event_qpn = vq->evq.fw_qp.id,
@@ -174,6 +175,8 @@ difference(const struct mlx5p_virtq_attr *has, const struct mlx5p_virtq_attr *wa
 		select |= MLX5_VIRTQ_MODIFY_Q_TYPE;
 	if (has->mkey != want->mkey)
 		select |= MLX5_VIRTQ_MODIFY_Q_MKEY;
+	if (has->ring_mkey != want->ring_mkey)
+		select |= MLX5_VIRTQ_MODIFY_DESC_GROUP_MKEY;
 	if (features & version)
 		select |= MLX5_VIRTQ_MODIFY_VIRTIO_VERSION;
 	if (features & offloads)
@@ -212,14 +215,30 @@ make_room(struct mlx5p_virtq *vq)
 	return ret;
 }
 
+/* A card that has no use for a key of the ring's own does without from now on. */
+static int
+create_object(struct mlx5p_virtq *vq, struct mlx5p_virtq_attr *attr)
+{
+	int ret = mlx5p_devx_create_virtq(vq->env->hw, attr, &vq->obj);
+
+	if (ret == 0 || attr->ring_mkey == 0)
+		return ret;
+	attr->ring_mkey = 0;
+	ret = mlx5p_devx_create_virtq(vq->env->hw, attr, &vq->obj);
+	if (ret == 0 && !atomic_exchange(&vq->env->no_ring_mkey, true))
+		MLX5P_LOG(NOTICE, vq->env->hw->name, "the card takes no desc_group_mkey: "
+			"rings are reached by the key of all memory from now on");
+	return ret;
+}
+
 /* NONE -> INIT. */
 static int
-create(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
+create(struct mlx5p_virtq *vq, struct mlx5p_virtq_attr *attr)
 {
 	int ret = make_room(vq);
 
 	if (ret == 0)
-		ret = mlx5p_devx_create_virtq(vq->env->hw, attr, &vq->obj);
+		ret = create_object(vq, attr);
 	if (ret < 0)
 		return ret;
 	atomic_fetch_add(&vq->env->made, 1);
@@ -256,7 +275,7 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 }
 
 int
-mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, bool reset)
+mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, bool reset)
 {
 	/* Of a packed ring: the wrap counters, which begin at 1 (virtio 1.2, section 2.8.1). */
 	uint16_t first = vq->ring.packed ? 1 << 15 : 0;
@@ -272,6 +291,7 @@ mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, bool reset)
 	if (reset)
 		ring.avail_index = ring.used_index = first;
 	guest.mkey = mkey;
+	guest.ring_mkey = ring_mkey;
 	attr = attr_of(vq, &ring, &guest);
 	return create(vq, &attr);
 }
@@ -288,7 +308,7 @@ may_become(const struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 
 /* Get the object to RDY on the cheapest path that the card allows. */
 static int
-bring_up(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
+bring_up(struct mlx5p_virtq *vq, struct mlx5p_virtq_attr *attr)
 {
 	int ret;
 
@@ -464,7 +484,7 @@ mlx5p_virtq_pause(struct mlx5p_virtq *vq)
 }
 
 void
-mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey)
+mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey)
 {
 	struct mlx5p_guest guest = vq->guest;
 	struct mlx5p_ring ring = vq->ring;
@@ -472,6 +492,7 @@ mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey)
 
 	vq->paused = false;
 	guest.mkey = mkey;
+	guest.ring_mkey = ring_mkey;
 	if (vq->index_known && mlx5p_virtq_start(vq, &ring, &guest) == 0) {
 		/* Its guest has the doorbell page, if it wanted it. */
 		pthread_mutex_lock(&vq->lock);

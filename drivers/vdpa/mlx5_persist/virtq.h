@@ -70,6 +70,7 @@ struct mlx5p_virtq_env {
 	uint64_t changeable;       /* in an object that does not run: MLX5_VIRTQ_MODIFY_* */
 	atomic_uint_fast64_t made; /* queue objects, since the probe */
 	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; no more once refused */
+	atomic_bool no_ring_mkey;  /* the card refused one */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
 	void *unlist_arg;
@@ -79,6 +80,7 @@ struct mlx5p_virtq_env {
 struct mlx5p_guest {
 	uint64_t features;         /* negotiated */
 	uint32_t mkey;             /* of its memory */
+	uint32_t ring_mkey;        /* of its rings, 0: the same */
 	struct mlx5p_bitmap bitmap; /* of its dirty log */
 };
 
@@ -128,12 +130,12 @@ void mlx5p_virtq_free(struct mlx5p_virtq *vq);
 int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
 
 /**
- * Make another object in place of the one of a stopped queue, in INIT, like it but for the key
- * @p mkey (0: not known yet), where the card may be able to use it; else get as far as possible
+ * Make another object in place of the one of a stopped queue, in INIT, like it but for the keys
+ * @p mkey (0: not known yet) and @p ring_mkey, where the card may be able to use it; else get as far as possible
  * without. @p reset: it is expected to go on at index 0; else where it stopped.
  * @return 0, or a negative errno, logged; the queue has no object then.
  */
-int mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, bool reset);
+int mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, bool reset);
 
 /**
  * Start the queue on @p ring. Rings its doorbell once and signals the call descriptor once, so that
@@ -153,9 +155,9 @@ int mlx5p_virtq_stop(struct mlx5p_virtq *vq, uint16_t *index);
 /** Stop a running queue for a moment. */
 void mlx5p_virtq_pause(struct mlx5p_virtq *vq);
 
-/** Let it go on where it stands, in the memory of @p mkey, as after start(). One that can't goes
- * down, with one line. */
-void mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey);
+/** Let it go on where it stands, in the memory of @p mkey with rings in that of @p ring_mkey, as
+ * after start(). One that can't goes down, with one line. */
+void mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey);
 
 /** Destroy the object of a stopped queue; a no-op when there is none. */
 void mlx5p_virtq_drop(struct mlx5p_virtq *vq);
