@@ -67,10 +67,9 @@ conformance_mlx5_close(void)
 }
 
 static void *
-create(unsigned int nas)
+create(unsigned int nas, enum mlx5p_mr_backend backend)
 {
-	static const struct mlx5p_args args = {
-		.persist = MLX5P_PERSIST_RESET, .mr_backend = MLX5P_MR_VERBS };
+	const struct mlx5p_args args = { .persist = MLX5P_PERSIST_RESET, .mr_backend = backend };
 	static const struct mlx5p_memory_owner owner = { .forget_keys = forget_nothing };
 	struct parent *p;
 
@@ -82,6 +81,18 @@ create(unsigned int nas)
 		return NULL;
 	}
 	return p;
+}
+
+static void *
+create_verbs(unsigned int nas)
+{
+	return create(nas, MLX5P_MR_VERBS);
+}
+
+static void *
+create_devx(unsigned int nas)
+{
+	return create(nas, MLX5P_MR_DEVX);
 }
 
 static void
@@ -159,5 +170,10 @@ static const struct vhost_iotlb_parent_ops ops = {
 
 const struct vhost_iotlb_conf_adapter conformance_mlx5 = {
 	.name = "mlx5_persist", .what = "the driver's, on an emulated card; initial mapping empty",
-	.ops = &ops, .create = create, .destroy = destroy, .read = device_read, .max_nas = 1,
+	.ops = &ops, .create = create_verbs, .destroy = destroy, .read = device_read, .max_nas = 1,
+	.initial_is_empty = true };
+
+const struct vhost_iotlb_conf_adapter conformance_mlx5_devx = {
+	.name = "mr_backend=devx", .what = "the same with that argument",
+	.ops = &ops, .create = create_devx, .destroy = destroy, .read = device_read, .max_nas = 1,
 	.initial_is_empty = true };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver's parent for the conformance suite of lib/vhost_iotlb.
+ * The driver's parents for the conformance suite of lib/vhost_iotlb.
  *
  * Owns: the driver's memory (memory.h) on an emulated card, which is opened with the first scenario
  * through the emulator's rdma-core face, linked in. What the device reaches is asked of the card
@@ -11,7 +11,8 @@
 
 #include "conformance.h"
 
-extern const struct vhost_iotlb_conf_adapter conformance_mlx5;
+/** With its default arguments, and with mr_backend=devx. */
+extern const struct vhost_iotlb_conf_adapter conformance_mlx5, conformance_mlx5_devx;
 
 /** Close the card, if it was opened. */
 void conformance_mlx5_close(void);

@@ -536,7 +536,7 @@ the_suite_finds_a_parent_that_does_not_keep_the_contract(void **state)
 	bad[6].set_group_asid = bind_nothing;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_true(judge(&bad[i], 0, true, &report).failed > 0);
-		assert_non_null(strstr(report, "    judged       FAILED: "));
+		assert_non_null(strstr(report, "    judged           FAILED: "));
 		free(report);
 	}
 }
@@ -553,15 +553,15 @@ what_a_parent_lacks_is_left_out(void **state)
 	assert_int_equal(result.failed, 0);
 	assert_true(result.left_out > result.passed);
 	assert_non_null(strstr(report, "C1  a reset changes no map\n"
-		"    parent       on-chip, from v4\n"
-		"    front-end    open ack map:A map:B reset reset\n"
-		"    parent sees  set_map0:A set_map0:AB reset reset\n"
-		"    judged       left out\n"));
+		"    parent           on-chip, from v4\n"
+		"    front-end        open ack map:A map:B reset reset\n"
+		"    parent sees      set_map0:A set_map0:AB reset reset\n"
+		"    judged           left out\n"));
 	assert_non_null(strstr(report, "C2  the platform IOMMU's parent is told nothing\n"
-		"    parent       platform, from 4c8cf31885f6\n"
-		"    front-end    open ack map:A unmap:A map:A release\n"
-		"    parent sees  nothing\n"
-		"    judged       ok\n"));
+		"    parent           platform, from 4c8cf31885f6\n"
+		"    front-end        open ack map:A unmap:A map:A release\n"
+		"    parent sees      nothing\n"
+		"    judged           ok\n"));
 	free(report);
 	/* Address spaces, too. */
 	result = judge(&vhost_iotlb_soft_ops, 1, true, &report);

@@ -2,7 +2,8 @@
 /*
  * vhost_iotlb_conformance: the conformance suite of lib/vhost_iotlb, run or printed.
  *
- * Its parents: "none", the library alone; "software"; and "mlx5_persist", the driver's.
+ * Its parents: "none", the library alone; "software"; "mlx5_persist", the driver's, and the same
+ * with mr_backend=devx.
  */
 #include "conformance.h"
 #include "conformance_mlx5.h"
@@ -41,7 +42,7 @@ int
 main(int argc, char **argv)
 {
 	const struct vhost_iotlb_conf_adapter *const parents[] = {
-		&none, &software, &conformance_mlx5 };
+		&none, &software, &conformance_mlx5, &conformance_mlx5_devx };
 	int status = vhost_iotlb_conf_main(argc, argv, parents,
 		sizeof(parents) / sizeof(parents[0]));
 

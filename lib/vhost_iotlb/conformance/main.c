@@ -29,15 +29,15 @@ usage(const struct args *args, const struct parents *parents)
 	printf("Usage: %s [--parent NAME] [--quiet]\n"
 		"       %s --print | --check FILE\n"
 		"Run the conformance suite of lib/vhost_iotlb, or print it.\n"
-		"  --parent NAME   run it on this parent alone\n"
-		"  --quiet         nothing about scenarios that pass\n"
-		"  --print         print the scenarios as a part of the guide\n"
-		"  --check FILE    is FILE what --print prints?\n"
-		"  --help          this text\n"
-		"  --version       the version\n"
+		"  --parent NAME    run it on this parent alone\n"
+		"  --quiet          nothing about scenarios that pass\n"
+		"  --print          print the scenarios as a part of the guide\n"
+		"  --check FILE     is FILE what --print prints?\n"
+		"  --help           this text\n"
+		"  --version        the version\n"
 		"Parents:\n", args->name, args->name);
 	for (size_t i = 0; i < parents->n; i++)
-		printf("  %-15s %s\n", parents->adapter[i]->name, parents->adapter[i]->what);
+		printf("  %-16s %s\n", parents->adapter[i]->name, parents->adapter[i]->what);
 }
 
 static int

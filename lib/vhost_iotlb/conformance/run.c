@@ -294,7 +294,7 @@ struct suite {
 static void
 tell_words(FILE *out, const char *name, const char *words)
 {
-	fprintf(out, "    %-12s %s\n", name, *words == '\0' ? "nothing" : words);
+	fprintf(out, "    %-16s %s\n", name, *words == '\0' ? "nothing" : words);
 }
 
 /* The scenario itself, unless it was told before. */
@@ -305,7 +305,7 @@ tell(struct suite *suite, const struct vhost_iotlb_conf_scenario *s)
 		return;
 	suite->told = true;
 	fprintf(suite->out, "%s  %s\n", s->rule, s->what);
-	fprintf(suite->out, "    %-12s %s%s, from %s\n", "parent",
+	fprintf(suite->out, "    %-16s %s%s, from %s\n", "parent",
 		vhost_iotlb_conf_kinds[s->kind].name, s->nas > 1 ? " of two address spaces" : "",
 		s->sources);
 	tell_words(suite->out, "front-end", s->front_end);
@@ -342,7 +342,7 @@ run_on(struct suite *suite, const struct vhost_iotlb_conf_scenario *s,
 	if (suite->quiet && rep.why[0] == '\0')
 		return;
 	tell(suite, s);
-	fprintf(suite->out, "    %-12s %s%s%s\n", adapter->name, came,
+	fprintf(suite->out, "    %-16s %s%s%s\n", adapter->name, came,
 		rep.why[0] == '\0' ? "" : ": ", rep.why);
 }
 
