@@ -8,6 +8,7 @@
  * this device can; fields that are not set here are 0: no such function.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core.h"
 
@@ -183,7 +184,7 @@ fill_flow(void *page)
 	fill_flow_fields(PRM_ADDR(flow_table_prop_layout, rx, ft_field_bitmask_support));
 }
 
-/* ---- caps=: names with + or -, joined by ':' ---- */
+/* ---- caps=: names with + or -, or with a value, joined by ':' ---- */
 
 static const struct prm_field *
 find_field(const char *layout, const char *name)
@@ -198,9 +199,9 @@ find_field(const char *layout, const char *name)
 	return NULL;
 }
 
-/* Does the device do this? What it shows by default it does, and a few things besides. */
+/* What the device does besides, and does not show by default: single bits. */
 static bool
-can_do(const void *model_page, const struct prm_field *f)
+is_hidden(const struct prm_field *f)
 {
 	static const char *const hidden[] = {
 		"desc_group_mkey_supported", "relaxed_ordering_read",
@@ -211,43 +212,118 @@ can_do(const void *model_page, const struct prm_field *f)
 		if (strcmp(f->name, hidden[i]) == 0)
 			return true;
 	}
-	return prm_get(model_page, f->off, f->width) != 0;
+	return false;
+}
+
+/* Fields whose bits are things by themselves. */
+static bool
+is_mask(const struct prm_field *f)
+{
+	static const char *const masks[] = {
+		"virtio_queue_type", "event_mode", "uctx_cap", "general_obj_types",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+		if (strcmp(f->name, masks[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One item of caps=, taken apart. */
+struct item {
+	char sign;                 /* '+', '-', or 0: a value */
+	char name[64];
+	uint64_t value;
+};
+
+static bool
+item_parse(const char *text, struct item *item)
+{
+	const char *value = strchr(text, '=');
+	const char *name = text;
+	size_t len = value != NULL ? (size_t)(value - text) : strlen(text);
+	char *end;
+
+	item->sign = value == NULL ? *name++ : '\0';
+	if (value == NULL) {
+		if (item->sign != '+' && item->sign != '-')
+			return false;
+		len--;
+	} else {
+		if (value[1] < '0' || value[1] > '9')
+			return false;
+		errno = 0;
+		item->value = strtoull(value + 1, &end, 0);
+		if (*end != '\0' || errno != 0)
+			return false;
+	}
+	if (len >= sizeof(item->name))
+		len = sizeof(item->name) - 1;
+	memcpy(item->name, name, len);
+	item->name[len] = '\0';
+	return true;
+}
+
+/* Nothing is promised that the model, @p has of this field, does not. Returns what is allowed. */
+static const char *
+item_obstacle(const struct item *item, const struct prm_field *f, uint64_t has, char *why,
+		size_t len)
+{
+	bool fits;
+
+	if (item->sign == '-')
+		return NULL;
+	if (item->sign == '+' && f->width != 1) {
+		snprintf(why, len, "'%s' has %u bits: allowed is -%s, which makes it 0, or %s=N",
+			f->name, f->width, f->name, f->name);
+		return why;
+	}
+	fits = is_mask(f) ? (item->value & ~has) == 0 : item->value <= has;
+	if (item->sign == '+' ? has != 0 : fits)
+		return NULL;
+	if (item->sign == '+')
+		snprintf(why, len, "the emulated device can't do what '%s' promises", f->name);
+	else
+		snprintf(why, len, "'%s' is 0x%llx: allowed is %s", f->name,
+			(unsigned long long)has, is_mask(f) ? "a part of it" : "no more");
+	return why;
 }
 
 /* @p model: as it is without caps=. */
 static int
-apply_one(struct emu_caps *caps, const struct emu_caps *model, const char *item, char *err,
+apply_one(struct emu_caps *caps, const struct emu_caps *model, const char *text, char *err,
 		size_t errlen)
 {
 	const void *model_page = model->general;
 	const struct prm_field *f;
 	void *page = caps->general;
-	bool add = item[0] == '+';
+	struct item item;
+	uint64_t has;
+	char why[160];
 
-	if (!add && item[0] != '-') {
-		snprintf(err, errlen, "'%s' is neither +CAPABILITY nor -CAPABILITY", item);
+	if (!item_parse(text, &item)) {
+		snprintf(err, errlen, "'%.80s' is none of +CAPABILITY, -CAPABILITY, CAPABILITY=N",
+			text);
 		return -EINVAL;
 	}
-	f = find_field("cmd_hca_cap", item + 1);
+	f = find_field("cmd_hca_cap", item.name);
 	if (f == NULL) {
 		page = caps->vdpa;
 		model_page = model->vdpa;
-		f = find_field("virtio_emulation_cap", item + 1);
+		f = find_field("virtio_emulation_cap", item.name);
 	}
 	if (f == NULL) {
-		snprintf(err, errlen, "no capability is named '%s'", item + 1);
+		snprintf(err, errlen, "no capability is named '%s'", item.name);
 		return -EINVAL;
 	}
-	if (add && f->width != 1) {
-		snprintf(err, errlen, "'%s' has %u bits: allowed is -%s, which makes it 0",
-			item + 1, f->width, item + 1);
+	has = is_hidden(f) ? 1 : prm_get(model_page, f->off, f->width);
+	if (item_obstacle(&item, f, has, why, sizeof(why)) != NULL) {
+		snprintf(err, errlen, "%s", why);
 		return -EINVAL;
 	}
-	if (add && !can_do(model_page, f)) {
-		snprintf(err, errlen, "the emulated device can't do what '%s' promises", item + 1);
-		return -EINVAL;
-	}
-	prm_set(page, f->off, f->width, add);
+	prm_set(page, f->off, f->width, item.sign == '\0' ? item.value : item.sign == '+');
 	return 0;
 }
 

@@ -46,7 +46,7 @@ static const char usage[] =
 	"      bdf=ADDR      PCI address (0000:e1:00.2, then .3, ...)\n"
 	"      name=NAME     RDMA device name (mlx5_0, mlx5_1, ...)\n"
 	"      model=MODEL   cx6dx, cx7 (cx6dx)\n"
-	"      caps=LIST     +NAME or -NAME by PRM name, joined by ':' (the model's)\n"
+	"      caps=LIST     +NAME, -NAME or NAME=N by PRM name, joined by ':' (the model's)\n"
 	"      wire=WIRE     loop: what it sends comes back; null: it goes nowhere;\n"
 	"                    pair:NAME: to and from the device of that name;\n"
 	"                    gen:PPS:SIZE: generated frames arrive (0 PPS: as fast as it goes);\n"

@@ -47,6 +47,22 @@ class Addresses(harness.Case):
         self.exchange(vdevs=test_peer.peer(), eal_args=test_peer.eal(cores='0'))
 
 
+class Capabilities(harness.Case):
+    def test_a_card_of_split_rings_alone(self):
+        """As the one whose capabilities are public: packed rings are not offered, split ones work."""
+        daemon = harness.Daemon(self, devices=['caps=virtio_queue_type=1'])
+        front = vhost_user.Frontend(daemon.socket(), packed=True)
+        with self.assertRaises(vhost_user.FrontendError):
+            front.start()
+        front.close()
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+        front.close()
+        self.assert_clean(daemon.stop())
+
+
 class Check(harness.Case):
     def test_orphans(self):
         """Nothing leaves its file under our driver, whatever the memory is made of."""

@@ -155,6 +155,15 @@ errors_name_key_value_and_what_is_allowed(void **state)
 		{ "caps=-null_mkey:+desc_tunnel_offload_type", { "caps", "can't do", "desc_tu" } },
 		{ "caps=+max_num_virtio_queues", { "max_num_virtio_q", "24 bits", "allowed" } },
 		{ "caps=+", { "caps", "''", "no capability" } },
+		{ "caps=virtio_queue_type=4", { "virtio_queue_type", "0x3", "a part of it" } },
+		{ "caps=virtio_queue_type=7", { "virtio_queue_type", "0x3", "a part of it" } },
+		{ "caps=log_max_qp=18", { "log_max_qp", "0x11", "no more" } },
+		{ "caps=wq_signature=1", { "wq_signature", "0x0", "no more" } },
+		{ "caps=log_max_qp=", { "log_max_qp=", "CAPABILITY=N", "caps" } },
+		{ "caps=log_max_qp=-1", { "log_max_qp=-1", "CAPABILITY=N", "caps" } },
+		{ "caps=log_max_qp=1x", { "log_max_qp=1x", "CAPABILITY=N", "caps" } },
+		{ "caps=-log_max_qp=1", { "-log_max_qp", "no capability", "caps" } },
+		{ "caps==1", { "''", "no capability", "caps" } },
 	};
 	struct emu_dev_config cfg, before;
 	char err[256];
@@ -394,7 +403,7 @@ caps_adds_and_removes_in_either_page(void **state)
 {
 	struct fixture *fx = fixture_new("caps=-tx_csum:-freeze_to_rdy_supported:-rx_csum:"
 		"-umem_1_buffer_param_b:+fixed_buffer_size:-null_mkey:-log_max_qp:+tx_csum:"
-		"+desc_group_mkey_supported");
+		"+desc_group_mkey_supported:virtio_queue_type=1:log_max_mkey=0x10");
 	const uint8_t *cap;
 
 	(void)state;
@@ -403,8 +412,10 @@ caps_adds_and_removes_in_either_page(void **state)
 	assert_int_equal(PRM_GET(cmd_hca_cap, cap, null_mkey), 0);
 	assert_int_equal(PRM_GET(cmd_hca_cap, cap, log_max_qp), 0);
 	assert_int_not_equal(PRM_GET(cmd_hca_cap, cap, log_max_cq), 0);
+	assert_int_equal(PRM_GET(cmd_hca_cap, cap, log_max_mkey), 0x10);
 	cap = must_query(fx, MLX5_HCA_CAP_VDPA_EMULATION | MLX5_HCA_CAP_OPMOD_CUR);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, tx_csum), 1);
+	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, virtio_queue_type), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, rx_csum), 0);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, desc_group_mkey_supported), 1);
 	assert_int_equal(PRM_GET(virtio_emulation_cap, cap, freeze_to_rdy_supported), 0);
