@@ -372,6 +372,7 @@ see_iotlb(void *arg, const struct mlx5p_memory *memory)
 	add_number(reply->d, "asid", asid);
 	add_number(reply->d, "maps", vhost_iotlb_count(maps));
 	add_aspace(reply->d, mlx5p_memory_aspace(memory, asid));
+	add_text(reply->d, "ring_mkey", "0x%x", mlx5p_memory_ring_mkey(memory));
 	VHOST_IOTLB_FOREACH(map, maps)
 		add_map(&page, map);
 	page_end(&page, "table", reply->d);
