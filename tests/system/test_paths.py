@@ -43,16 +43,30 @@ class Guest:
             if missing or unexpected:
                 raise AssertionError('%d frames missing, %d unexpected' % (missing, unexpected))
 
-    def replace_rings(self, shift=0, size=64):
-        """Other rings, further up in memory or of another size."""
+    def replace_rings(self, shift=0, size=64, kind=vhost_user.Ring, first=0):
+        """Other rings from @first on: further up in memory, of another size or type."""
         front = self.front
-        for ring in front.rings:
-            ring.close()
-        offset, rings = shift, []
-        for index in range(2 * front.pairs):
-            rings.append(vhost_user.Ring(front.mem, index, size, offset))
-            offset = (rings[-1].end + vhost_user.PAGE - 1) & ~(vhost_user.PAGE - 1)
-        front.rings = rings
+        offset = shift
+        for index, ring in enumerate(front.rings):
+            if index >= first:
+                ring.close()
+                front.rings[index] = kind(front.mem, index, size, offset)
+            offset = (front.rings[index].end + vhost_user.PAGE - 1) & ~(vhost_user.PAGE - 1)
+
+    def change_type(self, packed):
+        kind = vhost_user.PackedRing if packed else vhost_user.Ring
+        self.front.features ^= vhost_user.F_RING_PACKED
+        self.replace_rings(kind=kind)
+
+    def restart_some(self, pairs):
+        """A start on the first pairs alone."""
+        rings = range(2 * pairs, 2 * self.front.pairs)
+        for ring in self.front.rings:
+            ring.clear()
+        for name, step in self.front.restart_steps():
+            if not name.startswith('SET_VRING') or int(name.split()[1]) not in rings:
+                step()
+        self.front.get_u64(vhost_user.GET_FEATURES)
 
     def life(self):
         """A start, and resets that change one thing each."""
@@ -63,13 +77,19 @@ class Guest:
                        lambda: self.replace_rings(shift=1 << 20),
                        lambda: self.replace_rings(size=128),
                        lambda: setattr(front, 'features', front.features | F_CSUM),
-                       lambda: None):
+                       lambda: self.change_type(packed=True),
+                       lambda: None,
+                       lambda: self.change_type(packed=False)):
             bases = front.stop()
             if len(set(bases)) == 1 and bases[0] == 0:
                 raise AssertionError('no ring moved')
             change()
             front.restart()
             self.check()
+        for pairs in (1, front.pairs):
+            front.stop()
+            self.restart_some(pairs)
+            self.check(pairs)
         self.pause()
         self.switch()
 
@@ -129,6 +149,62 @@ class Combinations(harness.Case):
         self.assertEqual(path, 'renew' if {FREEZE, INDEX} & set(missing) else 'resume')
         for name in CAPS:
             self.assertEqual(name in words, name in missing, words)
+
+
+class Touched(harness.Case):
+    """A change rebuilds what it touches, and nothing else, where queues stay."""
+
+    PAIRS = 2
+
+    def objects(self, change, pairs=PAIRS):
+        """Commands that create or reset something in a guest's life with one reset, by name."""
+        self.setUp()
+        try:
+            daemon = harness.Daemon(self)
+            guest = Guest(daemon.socket(), self.PAIRS)
+            guest.front.start()
+            guest.check()
+            guest.front.stop()
+            change(guest)
+            guest.restart_some(pairs)
+            guest.check(pairs)
+            guest.front.close()
+            result = daemon.stop()
+            self.assert_clean(result)
+            return {name: stats['count']
+                    for name, stats in result.report['commands']['by_opcode'].items()
+                    if name.startswith('CREATE_') or name in ('MODIFY_RQT', '2RST_QP')}
+        finally:
+            self.doCleanups()
+
+    def test_all(self):
+        changes = {
+            'nothing': (lambda guest: None, self.PAIRS),
+            'place': (lambda guest: guest.replace_rings(shift=1 << 20), self.PAIRS),
+            'features': (lambda guest: setattr(guest.front, 'features',
+                                               guest.front.features | F_CSUM), self.PAIRS),
+            'type': (lambda guest: guest.change_type(packed=True), self.PAIRS),
+            'pairs': (lambda guest: None, 1),
+            'size': (lambda guest: guest.replace_rings(size=128, first=2), self.PAIRS),
+        }
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            lives = {name: pool.submit(Touched('objects').objects, change, pairs)
+                     for name, (change, pairs) in changes.items()}
+        made = {name: life.result() for name, life in lives.items()}
+        plain = made.pop('nothing')
+        pairs, size = made.pop('pairs'), made.pop('size')
+        for name, counts in made.items():
+            with self.subTest(changed=name):
+                self.assertEqual(counts, plain)
+        self.assertEqual(pairs.pop('MODIFY_RQT', 0), plain.get('MODIFY_RQT', 0) + 1)
+        self.assertEqual(pairs, {name: count for name, count in plain.items()
+                                 if name != 'MODIFY_RQT'})
+        # The two queues of the second pair, with their counters, event queues and buffers.
+        for name, count in (('CREATE_GENERAL_OBJECT', 4), ('CREATE_CQ', 2), ('CREATE_QP', 4),
+                            ('CREATE_UMEM', 2 * (3 + 2))):
+            self.assertEqual(size[name], plain[name] + count, name)
+        for name in ('CREATE_MKEY', 'CREATE_TIR', 'CREATE_RQT', 'CREATE_FLOW_TABLE'):
+            self.assertEqual(size.get(name), plain.get(name), name)
 
 
 class Counting(harness.Case):
