@@ -176,7 +176,7 @@ void fill_tir(const struct dev *d, uint8_t in[PRM_BYTES(create_tir_in)], uint32_
 /* ---- waiting ---- */
 
 /* How long something may take that has to happen, and how long we watch that nothing does. */
-enum { WAIT_MS = 3000, QUIET_MS = 40 };
+enum { WAIT_MS = 30000, QUIET_MS = 40 };
 
 uint64_t now_ms(void);
 void sleep_us(unsigned int us);

@@ -26,7 +26,7 @@
 enum {
 	CARD_MEM = 8 << 20,
 	CARD_EVENTS = 256,
-	CARD_WAIT_MS = 5000,
+	CARD_WAIT_MS = 30000,
 	/* Long enough for the device to notice what it must not act upon. */
 	CARD_QUIET_MS = 20,
 };
