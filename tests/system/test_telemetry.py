@@ -80,6 +80,7 @@ class Shown(TelemetryCase):
         self.assertEqual(maps['last_rebuild'], 'map added')
         self.assertEqual(maps['left_off'], 0)
         self.assertNotIn('next', maps)
+        self.assert_pages()
 
         front.stop()
         front.restart()     # without the DIMMs
@@ -92,10 +93,8 @@ class Shown(TelemetryCase):
         self.assertEqual(self.ask_one('/mlx5_persist/iotlb,' + NAME)['table'], {})
         self.assert_clean(daemon.stop())
 
-    def test_pages(self):
-        """A reply that begins further on says how many rows it leaves off."""
-        daemon = self.daemon()
-        front = self.connect(daemon)
+    def assert_pages(self):
+        """A reply that begins further on says how many of the three rows it leaves off."""
         asked = [(command, first, shown) for command in ('iotlb', 'pins')
                  for first, shown in ((0, 3), (1, 2), (3, 0), (2 ** 64 - 1, 0))]
         pages = self.ask(*('/mlx5_persist/%s,%s,%d' % (command, NAME, first)
@@ -103,8 +102,6 @@ class Shown(TelemetryCase):
         for page, (_, first, shown) in zip(pages, asked):
             self.assertEqual(sorted(page['table']), [str(first + n) for n in range(shown)], page)
             self.assertEqual(page['left_off'], 3 - shown)
-        front.close()
-        self.assert_clean(daemon.stop())
 
     def test_bad_input(self):
         """Each is answered by one error, and changes nothing."""
