@@ -287,19 +287,18 @@ struct emu_dev {
 	uint8_t *bar;              /* EMU_BAR_DOORBELL_OFF + doorbell area */
 	uint64_t bar_len;
 
-	/* report; written by the device's thread under lock */
+	/* report; written under lock */
 	uint64_t tx_packets, tx_drops, rx_packets, rx_drops;
+	uint64_t dma_read, dma_written; /* bytes */
 	TAILQ_ENTRY(emu_dev) next; /* list of devices of the process (stats.c), its own lock */
 };
 
 /* ---- accounting (stats.c) ---- */
 
 void emu_stats_dev_add(struct emu_dev *dev);
-void emu_stats_dev_del(struct emu_dev *dev);   /* keeps its packet counts for the report */
+void emu_stats_dev_del(struct emu_dev *dev);   /* keeps its counts for the report */
 void emu_stats_cmd(uint16_t opcode, uint8_t status, uint64_t ns);
 void emu_stats_dma_fault(void);
-void emu_stats_dma_read(uint64_t bytes);
-void emu_stats_dma_write(uint64_t bytes);
 /** "mkey", "virtio_net_q": the keys of alive.by_type (obj.c). */
 const char *emu_obj_type_name(enum emu_obj_type type);
 

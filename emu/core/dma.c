@@ -62,9 +62,9 @@ static void
 count_bytes(const struct access *a, uint32_t len)
 {
 	if (a->write)
-		emu_stats_dma_write(len);
+		a->dev->dma_written += len;
 	else
-		emu_stats_dma_read(len);
+		a->dev->dma_read += len;
 }
 
 /* ---- memory keys ---- */

@@ -215,34 +215,12 @@ print_pins(FILE *out)
 
 /* ---- DMA ---- */
 
-static struct {
-	atomic_uint_fast64_t faults, read, written;
-} dma;
+static atomic_uint_fast64_t dma_faults;
 
 void
 emu_stats_dma_fault(void)
 {
-	COUNT(dma.faults, 1);
-}
-
-void
-emu_stats_dma_read(uint64_t bytes)
-{
-	COUNT(dma.read, bytes);
-}
-
-void
-emu_stats_dma_write(uint64_t bytes)
-{
-	COUNT(dma.written, bytes);
-}
-
-static void
-print_dma(FILE *out)
-{
-	fprintf(out, ",\"dma\":{\"faults\":%" PRIu64 ",\"bytes_read\":%" PRIu64
-		",\"bytes_written\":%" PRIu64 "}", (uint64_t)VALUE(dma.faults),
-		(uint64_t)VALUE(dma.read), (uint64_t)VALUE(dma.written));
+	COUNT(dma_faults, 1);
 }
 
 /* ---- devices ---- */
@@ -250,6 +228,7 @@ print_dma(FILE *out)
 struct past_dev {
 	char bdf[16];
 	uint64_t tx_packets, tx_drops, rx_packets, rx_drops;
+	uint64_t dma_read, dma_written;
 	STAILQ_ENTRY(past_dev) next;
 };
 
@@ -274,6 +253,8 @@ snapshot(struct emu_dev *dev, struct past_dev *p)
 	p->tx_drops = dev->tx_drops;
 	p->rx_packets = dev->rx_packets;
 	p->rx_drops = dev->rx_drops;
+	p->dma_read = dev->dma_read;
+	p->dma_written = dev->dma_written;
 	emu_dev_unlock(dev);
 }
 
@@ -298,6 +279,28 @@ print_dev(FILE *out, const char **comma, const struct past_dev *p)
 		",\"rx_drops\":%" PRIu64 ",\"tx_drops\":%" PRIu64 "}", *comma, p->bdf,
 		p->tx_packets, p->rx_packets, p->rx_drops, p->tx_drops);
 	*comma = ",";
+}
+
+static void
+print_dma(FILE *out)
+{
+	uint64_t read = 0, written = 0;
+	struct past_dev *p, now;
+	struct emu_dev *dev;
+
+	pthread_mutex_lock(&devs_lock);
+	STAILQ_FOREACH(p, &past_devs, next) {
+		read += p->dma_read;
+		written += p->dma_written;
+	}
+	TAILQ_FOREACH(dev, &devs, next) {
+		snapshot(dev, &now);
+		read += now.dma_read;
+		written += now.dma_written;
+	}
+	pthread_mutex_unlock(&devs_lock);
+	fprintf(out, ",\"dma\":{\"faults\":%" PRIu64 ",\"bytes_read\":%" PRIu64
+		",\"bytes_written\":%" PRIu64 "}", (uint64_t)VALUE(dma_faults), read, written);
 }
 
 static void

