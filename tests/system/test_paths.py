@@ -287,6 +287,25 @@ class Counting(harness.Case):
                                   'QUERY_GENERAL_OBJECT': 2 * self.PAIRS})
 
 
+class OneQueue(harness.Case):
+    def test_error(self):
+        """One of four queues can't be started: the log names it, and the others don't run by halves.
+        The vhost library tries again with the next message, and that start is whole."""
+        daemon = harness.Daemon(self, fail=['MODIFY_GENERAL_OBJECT:3'])
+        guest = Guest(daemon.socket(), pairs=2)
+        guest.front.start()
+        guest.check()
+        guest.front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        errors = re.findall(r'mlx5_persist: (?!.*path of).*', result.stderr)
+        self.assertEqual(len(errors), 2, result)
+        self.assertRegex(errors[0], r'cannot modify virtqueue [13]\b')
+        self.assertRegex(errors[1], 'cannot configure the device for its front-end')
+        # All four were made twice, with their counters once; or the one that had not begun once.
+        self.assertIn(result.count('CREATE_GENERAL_OBJECT'), (4 + 4 + 4, 4 + 3 + 4), result)
+
+
 class RingKey(harness.Case):
     """Rings in an address space of their own."""
 

@@ -17,6 +17,9 @@ enum { MOST_THREADS = 256 };
  * needs a little of a processor before and after. */
 enum { THREADS_PER_CPU = 8, MOST_DEFAULT = 16 };
 
+/* Applications that lock their memory, as testpmd does, pay for stacks that nobody uses. */
+enum { STACK_BYTES = 1 << 20 };
+
 struct pool {
 	LIST_ENTRY(pool) next;
 	int numa_node;
@@ -174,12 +177,16 @@ static int
 start_thread(struct pool *pool)
 {
 	sigset_t all, before;
+	pthread_attr_t attr;
 	int ret;
 
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = pthread_create(&pool->threads[pool->n], NULL, worker_loop, pool);
+	ret = pthread_create(&pool->threads[pool->n], &attr, worker_loop, pool);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
 	if (ret != 0)
 		return -ret;
 	bind_thread(pool->threads[pool->n], pool->numa_node);
