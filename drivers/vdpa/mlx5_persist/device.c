@@ -292,15 +292,6 @@ mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 	return ret;
 }
 
-void
-mlx5p_dev_prefetch(struct mlx5p_dev *dev, int vid, const struct vhost_iotlb *table)
-{
-	pthread_mutex_lock(&dev->lock);
-	if (!dev->configured)
-		mlx5p_memory_prefetch(dev->memory, vid, table);
-	pthread_mutex_unlock(&dev->lock);
-}
-
 /* With the lock held. */
 static void
 close_device(struct mlx5p_dev *dev)

@@ -24,7 +24,6 @@
 struct mlx5p_dev;
 struct mlx5p_hw;
 struct mlx5p_memory;
-struct vhost_iotlb;
 
 /**
  * Make a vDPA device of @p ctx, which it takes over also when it fails, and register it under the
@@ -55,11 +54,6 @@ uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 
 /** Take its memory and start the queues that it wants. -EBUSY: another one is served. */
 int mlx5p_dev_conf(struct mlx5p_dev *dev, int vid);
-
-/** It has a memory table that it may soon start with: begin to pin what is new in it. Not before
- * the vhost library is through with the message; @p table is read during the call only. A device
- * that runs has its memory. Errors are told by the mlx5p_dev_conf() that meets them. */
-void mlx5p_dev_prefetch(struct mlx5p_dev *dev, int vid, const struct vhost_iotlb *table);
 
 /** Stop all queues: a virtio reset, unless a memory table changes. */
 void mlx5p_dev_close(struct mlx5p_dev *dev, int vid);

@@ -63,33 +63,29 @@ end_coming(struct mlx5p_memory *m)
 	m->coming = NULL;
 }
 
-int
-mlx5p_memory_prefetch(struct mlx5p_memory *m, int vid, const struct vhost_iotlb *table)
+/* Begin to pin what is new in a table. What fails is told when the table is to come into force. */
+static void
+begin_coming(struct mlx5p_memory *m, int vid, const struct vhost_iotlb *table)
 {
-	struct coming *coming;
-	int ret = 0;
+	struct coming *coming = calloc(1, sizeof(*coming));
 
-	if (!mlx5p_memory_is_for(m, vid))
-		return -EBUSY;
+	if (coming == NULL) {
+		end_coming(m);
+		return;
+	}
+	coming->vid = vid;
 	/* What both tables have stays: the new one holds it before the old one lets go. */
 	if (m->coming != NULL)
 		mlx5p_pins_cancel(&m->coming->hold);
-	coming = calloc(1, sizeof(*coming));
-	if (coming == NULL)
-		ret = -ENOMEM;
-	else if (vhost_iotlb_count(table) > 0)
-		ret = mlx5p_aspace_plan(m->pins, table, &coming->hold);
-	end_coming(m);
-	if (ret < 0) {
-		if (coming != NULL)
-			mlx5p_pins_rollback(m->pins, &coming->hold);
+	if (mlx5p_aspace_plan(m->pins, table, &coming->hold) < 0) {
+		mlx5p_pins_rollback(m->pins, &coming->hold);
 		free(coming);
-		return ret;
+		end_coming(m);
+		return;
 	}
-	coming->vid = vid;
+	end_coming(m);
 	m->coming = coming;
 	mlx5p_pins_begin(m->pins, &coming->hold);
-	return 0;
 }
 
 void
@@ -293,6 +289,18 @@ mlx5p_memory_destroy(struct mlx5p_memory *m)
 
 /* ---- a connection ---- */
 
+/* A table arrived. If there was a device that runs, it has it by now. */
+static void
+user_table(void *arg, const struct vhost_iotlb *table)
+{
+	struct mlx5p_memory *m = arg;
+
+	if (vhost_iotlb_equal(mlx5p_memory_maps(m), table))
+		mlx5p_memory_withdraw(m, m->user.vid);
+	else
+		begin_coming(m, m->user.vid, table);
+}
+
 /* The guest's status asks for it. */
 static void
 user_stop(void *arg)
@@ -313,7 +321,9 @@ user_start(void *arg)
 int
 mlx5p_memory_attach(struct mlx5p_memory *m, int vid)
 {
-	static const struct vhost_iotlb_user_ops ops = { .stop = user_stop, .start = user_start };
+	static const struct vhost_iotlb_user_ops ops = {
+		.table = user_table, .stop = user_stop, .start = user_start,
+	};
 	const struct vhost_iotlb_user_conf conf = {
 		.name = m->hw->name,
 		.persist = m->persist != MLX5P_PERSIST_OFF,

@@ -13,6 +13,10 @@
  *
  * Maps and the keys of address spaces never outlive the connection.
  *
+ * A table that arrives is begun to be pinned on the configuration threads, long before the device is
+ * started with it, which waits for what is under way. One that another table replaces, or whose
+ * connection goes, leaves nothing.
+ *
  * Locking: the device's lock, for all functions.
  */
 #ifndef MLX5P_MEMORY_H
@@ -63,17 +67,8 @@ void mlx5p_memory_destroy(struct mlx5p_memory *memory);
 
 /* ---- a connection ---- */
 
-/**
- * Connection @p vid has a table that it may soon start with: begin to pin what is new in it, on the
- * configuration threads. Maps do not change before mlx5p_memory_take(), which waits for what is
- * under way. A table that another one replaces, or whose connection goes, leaves nothing. @p table
- * and its descriptors are needed during the call only.
- * @return 0, -EBUSY (another connection is attached) or another negative errno; then nothing is
- *         begun, and mlx5p_memory_take() will say why that is so.
- */
-int mlx5p_memory_prefetch(struct mlx5p_memory *memory, int vid, const struct vhost_iotlb *table);
-
-/** What was begun for connection @p vid is not needed: it is gone, or another table comes. */
+/** Connection @p vid is gone, or starts anew: what was pinned for a table of it that never came into
+ * force is unpinned. */
 void mlx5p_memory_withdraw(struct mlx5p_memory *memory, int vid);
 
 /** Attach connection @p vid, unless it is. @return 0 or a negative errno, logged. */
