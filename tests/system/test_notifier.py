@@ -159,6 +159,27 @@ class Unwilling(Notifier):
         result = self.finish()
         self.assertEqual(result.stderr.count('the front-end does not answer'), 1, result)
 
+    def test_no_answer_then_reset_owner(self):
+        """The offer that was broken off keeps the vhost library's lock for as long as the connection
+        lives: another one would never come back, nor would the stop that waits for it."""
+        self.start(answer=None)
+        self.front.fill()
+        self.traffic()
+        self.wait_offers(1)
+        self.front.stop()
+        self.front.command(vhost_user.RESET_OWNER)
+        self.front.notifiers = vhost_user.Notifiers()
+        self.addCleanup(self.front.notifiers.close)
+        self.front.start()
+        self.front.fill()
+        self.traffic()
+        self.front.stop()
+        self.front.restart()
+        self.front.fill()
+        self.traffic()
+        self.assertEqual(self.front.notifiers.offers, [])
+        self.finish()
+
     def test_next_connection(self):
         """Of a front-end that answers, after one that did not and was gone without closing its
         channel."""

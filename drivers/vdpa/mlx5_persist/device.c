@@ -338,6 +338,7 @@ static void
 end_connection(struct mlx5p_dev *dev)
 {
 	mlx5p_memory_release(dev->memory);
+	mlx5p_notifier_forget(dev->notifier);
 	mlx5p_restart_forget(&dev->restart);
 	mlx5p_queues_prepare_later(dev->queues);
 }
@@ -380,7 +381,6 @@ cleanup(struct mlx5p_dev *dev)
 {
 	if (dev->configured)
 		close_device(dev);
-	mlx5p_notifier_forget(dev->notifier);
 	if (!vhost_iotlb_user_reset_owner(mlx5p_memory_user(dev->memory)))
 		end_connection(dev);
 	else if (dev->limbo == LIMBO_NONE)
@@ -449,6 +449,9 @@ mlx5p_dev_set_features(struct mlx5p_dev *dev, int vid)
 	int ret = 0;
 
 	pthread_mutex_lock(&dev->lock);
+	/* What was taken for a RESET_OWNER was the end: this is another connection. */
+	if (vhost_iotlb_user_in_limbo(mlx5p_memory_user(dev->memory)))
+		mlx5p_notifier_forget(dev->notifier);
 	/* From here on its messages are seen. All other features are read at the next start: they
 	 * don't change while the device runs. */
 	if (mlx5p_memory_is_for(dev->memory, vid))
