@@ -9,6 +9,7 @@
 
 #define COMMANDS "/mlx5_persist/"
 #define COLUMN 14			/* characters, if its cell has no more */
+#define MAX_ROWS 1024			/* of a table: nobody reads more */
 #define MAX_PARAMS 128
 #define MAX_ERROR 256
 
@@ -72,7 +73,21 @@ show_rows(struct cmdline *cl, struct json_object *answer, bool head)
 
 /* ---- the commands ---- */
 
-/* Show all pages of one table. Returns how many address spaces the device has, or 0. */
+/* This page begins with row @first. Returns the row with which the next one begins, or -1: there is
+ * none, or a line stands for it. */
+static int64_t
+next_page(struct cmdline *cl, struct json_object *answer, int64_t first)
+{
+	int64_t next = number(answer, "next", -1);
+
+	if (next < MAX_ROWS)
+		return next;
+	cmdline_printf(cl, "  and %" PRId64 " more rows, which telemetry shows from %" PRId64 " on\n",
+			number(answer, "left_off", 0) - first, next);
+	return -1;
+}
+
+/* Show one table, page by page. Returns how many address spaces the device has, or 0. */
 static int64_t
 show_table(struct cmdline *cl, const char *what, const char *device, int64_t asid)
 {
@@ -94,7 +109,7 @@ show_table(struct cmdline *cl, const char *what, const char *device, int64_t asi
 			show_figures(cl, answer);
 		show_rows(cl, answer, first == 0);
 		spaces = number(answer, "address_spaces", 0);
-		first = number(answer, "next", -1);
+		first = next_page(cl, answer, first);
 		json_object_put(answer);
 	}
 	return spaces;

@@ -10,7 +10,7 @@
 
 #include <cmdline.h>
 
-/** Show @p what ("pins" or "iotlb") of every device: figures, and all rows of the table. */
+/** Show @p what ("pins" or "iotlb") of every device: figures, and the rows of the table. */
 void persist_shell_show(struct cmdline *cl, const char *what);
 
 /** Unpin what waits for a front-end of @p device. */

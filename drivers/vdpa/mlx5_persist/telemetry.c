@@ -101,6 +101,12 @@ page_begin(struct page *page, uint64_t first)
 	return 0;
 }
 
+static bool
+page_full(const struct page *page)
+{
+	return page->shown == MLX5P_TELEMETRY_PAGE;
+}
+
 /* The dictionary of the next row, NULL if it is on another page. Rows come in order. */
 static struct rte_tel_data *
 page_row(struct page *page)
@@ -109,7 +115,7 @@ page_row(struct page *page)
 	struct rte_tel_data *row;
 	char name[24];
 
-	if (number < page->first || page->shown == MLX5P_TELEMETRY_PAGE)
+	if (number < page->first || page_full(page))
 		return NULL;
 	row = rte_tel_data_alloc();
 	if (row == NULL)
@@ -121,14 +127,14 @@ page_row(struct page *page)
 	return row;
 }
 
-/* All rows were offered. */
+/* The table has @rows in all. */
 static void
-page_end(struct page *page, const char *name, struct rte_tel_data *d)
+page_end(struct page *page, const char *name, uint64_t rows, struct rte_tel_data *d)
 {
 	uint64_t next = page->first + page->shown;
 
-	add_number(d, "left_off", page->at - page->shown);
-	if (next < page->at)
+	add_number(d, "left_off", rows - page->shown);
+	if (next < rows)
 		add_number(d, "next", next);
 	rte_tel_data_add_dict_container(d, name, page->rows, 0);
 }
@@ -304,7 +310,7 @@ see_pins(void *arg, const struct mlx5p_memory *memory)
 	add_number(d, "misses", stats.misses);
 	add_number(d, "miss_bytes", stats.miss_bytes);
 	mlx5p_pins_walk(pins, add_pin, &page);
-	page_end(&page, "table", d);
+	page_end(&page, "table", page.at, d);
 }
 
 static int
@@ -373,9 +379,12 @@ see_iotlb(void *arg, const struct mlx5p_memory *memory)
 	add_number(reply->d, "maps", vhost_iotlb_count(maps));
 	add_aspace(reply->d, mlx5p_memory_aspace(memory, asid));
 	add_text(reply->d, "ring_mkey", "0x%x", mlx5p_memory_ring_mkey(memory));
-	VHOST_IOTLB_FOREACH(map, maps)
+	VHOST_IOTLB_FOREACH(map, maps) {
+		if (page_full(&page))
+			break;
 		add_map(&page, map);
-	page_end(&page, "table", reply->d);
+	}
+	page_end(&page, "table", vhost_iotlb_count(maps), reply->d);
 }
 
 static int
