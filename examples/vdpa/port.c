@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <rte_vdpa.h>
 #include <rte_vhost.h>
 
 #include "port.h"
@@ -13,6 +14,9 @@
 
 #define PORT_MAX 1024 /* as many sockets as the vhost library serves */
 #define PORT_PATH_LEN sizeof(((struct sockaddr_un *)0)->sun_path)
+
+/* VIRTIO_F_ACCESS_PLATFORM: the front-end may switch an IOTLB on. */
+#define ACCESS_PLATFORM (UINT64_C(1) << 33)
 
 struct port {
 	char path[PORT_PATH_LEN];
@@ -100,13 +104,18 @@ int
 port_create(const char *path, struct rte_vdpa_device *dev, bool client)
 {
 	struct port *port = &ports[nports];
+	uint64_t flags = client ? RTE_VHOST_USER_CLIENT : 0;
 	const char *step = "register";
+	uint64_t features;
 	int ret;
 
 	ret = port_check(path, dev, client);
 	if (ret != 0)
 		return ret;
-	if (rte_vhost_driver_register(path, client ? RTE_VHOST_USER_CLIENT : 0) != 0)
+	/* The vhost library takes the feature away unless asked. */
+	if (rte_vdpa_get_features(dev, &features) == 0 && (features & ACCESS_PLATFORM) != 0)
+		flags |= RTE_VHOST_USER_IOMMU_SUPPORT;
+	if (rte_vhost_driver_register(path, flags) != 0)
 		goto fail;
 	step = "attach the device to";
 	if (rte_vhost_driver_callback_register(path, &port_ops) != 0 ||

@@ -84,6 +84,23 @@ user_msg_u64(const void *msg)
 	return value;
 }
 
+void *
+user_msg_payload(void *msg)
+{
+	return PAYLOAD(msg);
+}
+
+uint32_t
+user_msg_ring(const void *msg, struct vhost_iotlb_user_ring *ring)
+{
+	struct ring_addr addr;
+
+	memcpy(&addr, PAYLOAD(msg), sizeof(addr));
+	*ring = (struct vhost_iotlb_user_ring){
+		.desc = addr.desc, .avail = addr.avail, .used = addr.used };
+	return addr.index;
+}
+
 /* ---- lengths ---- */
 
 /* The length that a memory table of so many regions has. */

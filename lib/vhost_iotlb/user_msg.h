@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "vhost_iotlb_user.h"
+
 /** Requests that somebody here looks at, by their numbers in the specification. */
 enum user_request {
 	USER_NONE = 0,
@@ -77,6 +79,14 @@ user_msg_u64(const void *msg);
  * expects, however little came: the rest would be whatever was on its stack. */
 const char *
 user_msg_size_problem(const void *msg);
+
+/** The payload. */
+void *
+user_msg_payload(void *msg);
+
+/** Where a SET_VRING_ADDR of the right length puts its ring. Returns the ring's number. */
+uint32_t
+user_msg_ring(const void *msg, struct vhost_iotlb_user_ring *ring);
 
 /** The payload of a SET_MEM_TABLE of the right length. */
 void

@@ -62,12 +62,23 @@ struct vhost_iotlb_user_conf {
 	 * never relied on a reset that clears maps. false: every virtio reset drops all maps, the
 	 * old behaviour, for comparison. */
 	bool persist;
+	/** VIRTIO_F_ACCESS_PLATFORM is offered (C10). Where it is negotiated, IOTLB messages make the
+	 * maps, of I/O addresses, and the memory table only says what backs them. Takes the hook. */
+	bool iommu;
 	/** Hooks of the driver, which call vhost_iotlb_user_before() and after(). NULL: none, then
 	 * messages are not seen. */
 	const struct rte_vhost_user_extern_ops *hook;
 	const struct vhost_iotlb_user_ops *ops;    /* NULL: none */
 	void *arg;                                 /* of ops */
 };
+
+/** Where a ring lies, in I/O addresses. Of a packed ring: the descriptors, the driver area, the
+ * device area. */
+struct vhost_iotlb_user_ring {
+	uint64_t desc, avail, used;
+};
+
+struct user_iotlb;
 
 /** What is known of the vhost library's memory table. */
 enum vhost_iotlb_user_table {
@@ -86,6 +97,8 @@ struct vhost_iotlb_user {
 	enum vhost_iotlb_user_table table;
 	bool used;                          /* since the last reset: a stop is one more */
 	bool status_stop;                   /* stopped by status; the vhost library does not know */
+	bool owner_reset;                   /* RESET_OWNER came on this connection */
+	struct user_iotlb *iotlb;           /* NULL: not in use */
 	bool limbo;                         /* RESET_OWNER, or the end: after() tells */
 	char name[VHOST_IOTLB_USER_NAME];   /* device, for log lines */
 };
@@ -129,7 +142,8 @@ bool
 vhost_iotlb_user_is_for(const struct vhost_iotlb_user *u, int vid);
 
 /**
- * Take the connection's memory table and make it address space 0. A region becomes a map of its
+ * Take the connection's memory table and make it address space 0; or, where IOTLB messages make the
+ * maps, those. A region becomes a map of its
  * guest physical addresses; its backing is the file of its descriptor, by device and inode, and the
  * place in it. @p sync, unless NULL, tells what came of it.
  *
@@ -139,6 +153,18 @@ vhost_iotlb_user_is_for(const struct vhost_iotlb_user *u, int vid);
  */
 int
 vhost_iotlb_user_sync_table(struct vhost_iotlb_user *u, struct vhost_iotlb_user_sync *sync);
+
+/** Do IOTLB messages make the maps? */
+static inline bool
+vhost_iotlb_user_iotlb(const struct vhost_iotlb_user *u)
+{
+	return u->fe != NULL && u->iotlb != NULL;
+}
+
+/** Where the front-end put ring @p index, in I/O addresses; NULL: it did not, or the IOTLB is not in
+ * use. Valid until the next message. */
+const struct vhost_iotlb_user_ring *
+vhost_iotlb_user_ring(const struct vhost_iotlb_user *u, uint32_t index);
 
 /**
  * The device has stopped. That is a virtio reset, once for each stop, unless it makes way for a

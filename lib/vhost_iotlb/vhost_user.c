@@ -6,13 +6,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <linux/virtio_config.h>
-
 #include <rte_vhost.h>
 
+#include "user.h"
+#include "user_iotlb.h"
 #include "user_log.h"
 #include "user_msg.h"
-#include "vhost_iotlb_user.h"
 
 RTE_LOG_REGISTER(vhost_iotlb_user_logtype, lib.vhost.iotlb, NOTICE);
 
@@ -38,6 +37,29 @@ vhost_iotlb_user_is_for(const struct vhost_iotlb_user *u, int vid)
 	return u->fe == NULL || u->limbo || u->vid == vid;
 }
 
+int
+user_follow_features(struct vhost_iotlb_user *u)
+{
+	uint64_t features;
+	bool on;
+
+	on = u->conf.iommu && rte_vhost_get_negotiated_features(u->vid, &features) == 0 &&
+		(features & USER_F_ACCESS_PLATFORM) != 0;
+	if (on == (u->iotlb != NULL))
+		return 0;
+	if (on) {
+		u->iotlb = user_iotlb_create();
+		if (u->iotlb == NULL)
+			return -ENOMEM;
+	} else {
+		user_iotlb_destroy(u->iotlb);
+		u->iotlb = NULL;
+	}
+	USER_LOG(INFO, u, "the address space is that of %s",
+		on ? "IOTLB messages" : "the memory table");
+	return 0;
+}
+
 static int
 open_fe(struct vhost_iotlb_user *u, int vid, struct vhost_iotlb_dev *dev,
 		const struct vhost_iotlb_user_conf *conf)
@@ -50,6 +72,12 @@ open_fe(struct vhost_iotlb_user *u, int vid, struct vhost_iotlb_dev *dev,
 		return ret;
 	*u = (struct vhost_iotlb_user){ .vid = vid, .fe = fe, .conf = *conf };
 	snprintf(u->name, sizeof(u->name), "%s", conf->name);
+	ret = user_follow_features(u);
+	if (ret < 0) {
+		(void)vhost_iotlb_fe_release(fe);
+		u->fe = NULL;
+		return ret;
+	}
 	/* Offered bits only, and before the first map: it can't be refused. */
 	(void)vhost_iotlb_fe_set_features(fe, features_to_ack(dev, conf->persist));
 	return 0;
@@ -167,23 +195,50 @@ static int
 apply_table(struct vhost_iotlb_user *u, const struct vhost_iotlb *table,
 		struct vhost_iotlb_user_sync *result)
 {
+	const char *what = u->iotlb != NULL ? "IOTLB" : "memory table";
+	size_t n = vhost_iotlb_count(table);
 	int ret;
 
 	ret = vhost_iotlb_fe_set_table(u->fe, USER_ASID, table, &result->changed);
 	if (ret < 0) {
-		USER_LOG(ERR, u, "memory table of %u regions refused by the device: %s",
-			result->regions, strerror(-ret));
+		USER_LOG(ERR, u, "%s of %zu %s refused by the device: %s", what, n,
+			u->iotlb != NULL ? "maps" : "regions", strerror(-ret));
 		return ret;
 	}
-	USER_LOG(INFO, u, "memory table: %u regions, %" PRIu64 " bytes, %u changes%s",
-		result->regions, table_bytes(table), result->changed,
+	USER_LOG(INFO, u, "%s: %zu %s, %" PRIu64 " bytes, %u changes%s", what, n,
+		u->iotlb != NULL ? "maps" : "regions", table_bytes(table), result->changed,
 		result->changed == 0 ? ": the maps stay" : "");
 	return 0;
 }
 
-/* The vhost library's memory table as a table of ours, to be destroyed by the caller. */
-static int
-read_table(const struct vhost_iotlb_user *u, struct vhost_iotlb **table, unsigned int *regions)
+int
+user_push_iotlb(struct vhost_iotlb_user *u)
+{
+	struct vhost_iotlb_user_sync result = { 0 };
+
+	return apply_table(u, user_iotlb_maps(u->iotlb), &result);
+}
+
+struct user_backings *
+user_read_backings(const struct vhost_iotlb_user *u)
+{
+	struct rte_vhost_memory *mem = NULL;
+	struct user_backings *b = NULL;
+
+	if (u->table != VHOST_IOTLB_USER_TABLE_HERE || rte_vhost_get_mem_table(u->vid, &mem) != 0)
+		return NULL;
+	b = calloc(1, sizeof(*b) + mem->nregions * sizeof(b->v[0]));
+	for (uint32_t i = 0; b != NULL && i < mem->nregions; i++) {
+		/* They were found good when they arrived. */
+		if (region_to_map(&mem->regions[i], &b->v[b->n].map) == NULL)
+			b->v[b->n++].user_addr = mem->regions[i].guest_user_addr;
+	}
+	free(mem);
+	return b;
+}
+
+int
+user_read_table(const struct vhost_iotlb_user *u, struct vhost_iotlb **table, unsigned int *regions)
 {
 	struct rte_vhost_memory *mem = NULL;
 	int ret;
@@ -217,7 +272,10 @@ vhost_iotlb_user_sync_table(struct vhost_iotlb_user *u, struct vhost_iotlb_user_
 	if (u->fe == NULL)
 		return -ENOTCONN;
 	u->used = true;
-	ret = read_table(u, &table, &result.regions);
+	/* What backs these maps was looked at when they came. */
+	if (u->iotlb != NULL)
+		return apply_table(u, user_iotlb_maps(u->iotlb), sync != NULL ? sync : &result);
+	ret = user_read_table(u, &table, &result.regions);
 	if (ret < 0)
 		return ret;
 	ret = apply_table(u, table, &result);
@@ -273,6 +331,10 @@ vhost_iotlb_user_reset_owner(struct vhost_iotlb_user *u)
 		return false;
 	u->limbo = true;
 	u->table = VHOST_IOTLB_USER_TABLE_NONE;
+	/* The library forgets the features, and where its own IOTLB is. */
+	u->owner_reset = true;
+	user_iotlb_destroy(u->iotlb);
+	u->iotlb = NULL;
 	USER_LOG(INFO, u, "RESET_OWNER: %zu maps stay",
 		vhost_iotlb_count(vhost_iotlb_fe_table(u->fe, USER_ASID)));
 	return true;
@@ -288,6 +350,8 @@ vhost_iotlb_user_detach(struct vhost_iotlb_user *u)
 	ret = vhost_iotlb_fe_release(u->fe);
 	u->fe = NULL;
 	u->limbo = false;
+	user_iotlb_destroy(u->iotlb);
+	u->iotlb = NULL;
 	if (ret < 0)
 		USER_LOG(ERR, u, "connection %d detached, but the device failed to unmap: %s",
 			u->vid, strerror(-ret));
@@ -295,172 +359,8 @@ vhost_iotlb_user_detach(struct vhost_iotlb_user *u)
 		USER_LOG(INFO, u, "connection %d detached", u->vid);
 }
 
-/* ---- messages ---- */
-
-/* What is wrong was said already. */
-static const char said[] = "";
-
-/* Refuse a message: one line, and the library is left to refuse it, too. */
-static void
-refuse(struct vhost_iotlb_user *u, void *msg, const char *why)
+const struct vhost_iotlb_user_ring *
+vhost_iotlb_user_ring(const struct vhost_iotlb_user *u, uint32_t index)
 {
-	if (why != said)
-		USER_LOG(ERR, u, "%s refused: %s", user_msg_name(u->handling), why);
-	user_msg_spoil(u->vid, msg);
-	u->refused = true;
-}
-
-static bool
-overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
-{
-	return a <= b + (b_size - 1) && b <= a + (a_size - 1);
-}
-
-/* What is wrong with a region of a message, in words; NULL: nothing that shows before it is
- * mapped. */
-static const char *
-wire_region_problem(const struct user_table *table, uint32_t i)
-{
-	const struct user_region *r = &table->regions[i], *o;
-
-	if (r->size == 0)
-		return "its size is 0";
-	if (r->guest_addr > UINT64_MAX - (r->size - 1))
-		return "it runs past the last guest address";
-	/* The library compares an address with the end of a region, which must not be 0. */
-	if (r->user_addr >= UINT64_MAX - (r->size - 1))
-		return "it runs past the last userspace address";
-	if (r->offset > UINT64_MAX - r->size)
-		return "it runs past the end of any file";
-	for (o = table->regions; o < r; o++) {
-		if (o->size == 0)
-			continue;
-		if (overlap(r->guest_addr, r->size, o->guest_addr, o->size))
-			return "it overlaps another region";
-	}
-	return NULL;
-}
-
-/* A table that can be seen to be bad is refused while the old one is in force. One line for each
- * bad region. */
-static const char *
-wire_table_problem(const struct vhost_iotlb_user *u, const void *msg)
-{
-	struct user_table table;
-	const char *problem, *result = NULL;
-
-	user_msg_table(msg, &table);
-	if (table.nregions > USER_MAX_REGIONS)
-		return "it has more than 8 regions";
-	for (uint32_t i = 0; i < table.nregions; i++) {
-		problem = wire_region_problem(&table, i);
-		if (problem == NULL)
-			continue;
-		USER_LOG(ERR, u, "memory region %" PRIu32 " (guest address %#" PRIx64 ", size %#"
-			PRIx64 ") refused: %s", i, table.regions[i].guest_addr,
-			table.regions[i].size, problem);
-		result = said;
-	}
-	return result;
-}
-
-enum rte_vhost_msg_result
-vhost_iotlb_user_before(struct vhost_iotlb_user *u, int vid, void *msg)
-{
-	const char *problem;
-
-	if (u->fe == NULL || u->vid != vid)
-		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-	u->handling = user_msg_request(msg);
-	u->refused = false;
-	problem = user_msg_size_problem(msg);
-	if (problem == NULL) {
-		switch (u->handling) {
-		case USER_SET_MEM_TABLE:
-			problem = wire_table_problem(u, msg);
-			/* Until it is known that the library has taken it. */
-			if (problem == NULL)
-				u->table = VHOST_IOTLB_USER_TABLE_NONE;
-			break;
-		case USER_IOTLB_MSG:
-			problem = "the IOTLB is not in use";
-			break;
-		case USER_POSTCOPY_ADVISE:
-		case USER_POSTCOPY_LISTEN:
-		case USER_POSTCOPY_END:
-		case USER_GET_INFLIGHT_FD:
-		case USER_SET_INFLIGHT_FD:
-			/* The library handles them all the same, and opens or fills what it is
-			 * told to. */
-			problem = "it is not offered";
-			break;
-		default:
-			break;
-		}
-	}
-	if (problem == NULL)
-		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-	refuse(u, msg, problem);
-	/* Nothing in these can be spoilt. */
-	if (u->handling >= USER_POSTCOPY_ADVISE && u->handling <= USER_POSTCOPY_END)
-		return RTE_VHOST_MSG_RESULT_ERR;
-	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-}
-
-/* The vhost library has a new table, or was sent its own again. */
-static enum rte_vhost_msg_result
-table_arrived(struct vhost_iotlb_user *u, void *msg)
-{
-	struct vhost_iotlb *table;
-	unsigned int regions;
-
-	u->table = VHOST_IOTLB_USER_TABLE_HERE;
-	if (read_table(u, &table, &regions) < 0) {
-		/* The library has the table, and would read rings in it, beyond the end of a file
-		 * maybe. The front-end is sent away before it can. */
-		u->table = VHOST_IOTLB_USER_TABLE_NONE;
-		user_msg_drop_reply(msg);
-		return RTE_VHOST_MSG_RESULT_ERR;
-	}
-	if (u->conf.ops != NULL && u->conf.ops->table != NULL)
-		u->conf.ops->table(u->conf.arg, table);
-	vhost_iotlb_destroy(table);
-	return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-}
-
-/* The vhost library only stores it. A reset that came without GET_VRING_BASE is one, too, and as
- * the library will not start again what it did not stop, we do. */
-static void
-status_arrived(struct vhost_iotlb_user *u, uint64_t status)
-{
-	const struct vhost_iotlb_user_ops *ops = u->conf.ops;
-
-	if (ops == NULL || ops->stop == NULL || ops->start == NULL)
-		return;
-	if (status == 0 && u->used) {
-		u->status_stop = true;
-		ops->stop(u->conf.arg);
-	} else if ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && u->status_stop) {
-		u->status_stop = false;
-		ops->start(u->conf.arg);
-	}
-}
-
-enum rte_vhost_msg_result
-vhost_iotlb_user_after(struct vhost_iotlb_user *u, int vid, void *msg)
-{
-	enum rte_vhost_msg_result result = RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-
-	if (u->fe == NULL || u->vid != vid || u->handling == USER_NONE)
-		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-	if (u->refused)
-		result = RTE_VHOST_MSG_RESULT_ERR;
-	else if (u->handling == USER_SET_MEM_TABLE)
-		result = table_arrived(u, msg);
-	else if (u->handling == USER_SET_STATUS)
-		status_arrived(u, user_msg_u64(msg));
-	/* It was one: the connection lives. */
-	u->limbo = false;
-	u->handling = USER_NONE;
-	return result;
+	return u->iotlb != NULL ? user_iotlb_ring(u->iotlb, index) : NULL;
 }

@@ -36,6 +36,7 @@ SET_VRING_ENABLE = 18
 SEND_RARP = 19
 NET_SET_MTU = 20
 SET_BACKEND_REQ_FD = 21
+IOTLB_MSG = 22
 SET_STATUS = 39
 GET_STATUS = 40
 
@@ -70,6 +71,7 @@ F_INDIRECT_DESC = 1 << 28
 F_EVENT_IDX = 1 << 29
 F_PROTOCOL_FEATURES = 1 << 30
 F_VERSION_1 = 1 << 32
+F_ACCESS_PLATFORM = 1 << 33
 F_RING_PACKED = 1 << 34
 
 STATUS_ACKNOWLEDGE = 1
@@ -85,6 +87,11 @@ DESC_F_INDIRECT = 4
 PACKED_WRAP = 1 << 15
 BUFFER_LEN = 2048
 PAGE = 4096
+
+# Types and permissions of IOTLB messages.
+IOTLB_MISS, IOTLB_UPDATE, IOTLB_INVALIDATE, IOTLB_ACCESS_FAIL = 1, 2, 3, 4
+IOTLB_BATCH_BEGIN, IOTLB_BATCH_END = 5, 6
+IOTLB_RO, IOTLB_WO, IOTLB_RW = 1, 2, 3
 
 # Guest physical memory starts here: not 0, so that a forgotten translation shows.
 GPA = 0x4000_0000
@@ -109,6 +116,7 @@ class Ring:
 
     def __init__(self, mem, index, size, offset):
         self.mem, self.index, self.size = mem, index, size
+        self.memory = GPA          # where the device finds it
         self.desc = offset
         self.avail, self.used, end = self._layout(offset + 16 * size)
         self.buffers = (end + PAGE - 1) & ~(PAGE - 1)
@@ -149,7 +157,7 @@ class Ring:
 
     def push(self, desc, length, flags):
         """Make a descriptor available."""
-        self._push([desc], [(GPA + self.buffer(desc), length, flags)])
+        self._push([desc], [(self.memory + self.buffer(desc), length, flags)])
 
     def push_chain(self, segments, table=None):
         """Make a chain of (guest address, length, flags) available: in descriptors of the ring, or in an
@@ -159,7 +167,7 @@ class Ring:
         self.chains[ids[0]] = ids
         if table is not None:
             self._table(table, segments)
-            segments = [(GPA + table, 16 * len(segments), DESC_F_INDIRECT)]
+            segments = [(self.memory + table, 16 * len(segments), DESC_F_INDIRECT)]
         self._push(ids, segments)
         return ids[0]
 

@@ -145,21 +145,37 @@ mlx5p_dev_nqueues(const struct mlx5p_dev *dev)
 	return mlx5p_queues_count(dev->queues);
 }
 
-/* Memory: all keys are about to go. */
+bool
+mlx5p_dev_offers_iommu(const struct mlx5p_dev *dev)
+{
+	return dev->args.iommu;
+}
+
+/* Memory: all keys are about to go. With an IOTLB the device may be running: its queues stand until
+ * there are maps again. */
 static void
 forget_keys(void *arg)
 {
 	struct mlx5p_dev *dev = arg;
 
+	if (dev->configured)
+		mlx5p_queues_stop(dev->queues);
 	mlx5p_queues_drop(dev->queues);
 }
 
+/* Memory: the maps of a device that may be running changed. */
 static bool
 use_key(void *arg, uint32_t mkey, uint32_t ring_mkey)
 {
 	struct mlx5p_dev *dev = arg;
+	bool switched = mlx5p_queues_set_mkey(dev->queues, mkey, ring_mkey);
 
-	return mlx5p_queues_set_mkey(dev->queues, mkey, ring_mkey);
+	if (!dev->configured || mkey == dev->hw.null_mkey)
+		return switched;
+	/* With an IOTLB, queues may stand for want of maps. */
+	mlx5p_queues_go_on(dev->queues, mkey, ring_mkey);
+	mlx5p_queues_drop_stale(dev->queues, mkey, ring_mkey);
+	return true;
 }
 
 /* Memory: it is to be looked after. */
@@ -208,6 +224,7 @@ static int
 configure(struct mlx5p_dev *dev, int vid)
 {
 	struct mlx5p_conn conn = { .vid = vid };
+	const struct vhost_iotlb_user *user;
 	uint32_t n = rte_vhost_get_vring_num(vid);
 	uint64_t features;
 	int ret;
@@ -221,11 +238,17 @@ configure(struct mlx5p_dev *dev, int vid)
 		return -ENODEV;
 	follow_mtu(dev, vid);
 	ret = mlx5p_memory_take(dev->memory, vid);
+	user = mlx5p_memory_user(dev->memory);
+	if (ret == 0 && RTE_VHOST_NEED_LOG(features) && vhost_iotlb_user_iotlb(user)) {
+		MLX5P_LOG(ERR, dev->name, "dirty pages can't be logged with an IOTLB");
+		ret = -ENOTSUP;
+	}
 	if (ret == 0 && RTE_VHOST_NEED_LOG(features))
 		ret = mlx5p_dirty_open(&dev->hw, dev->args.mr_backend, vid, &dev->dirty);
 	if (ret < 0)
 		return ret;
 	conn.maps = mlx5p_memory_maps(dev->memory);
+	conn.user = vhost_iotlb_user_iotlb(user) ? user : NULL;
 	conn.guest = (struct mlx5p_guest) {
 		.features = complete_features(features),
 		.mkey = mlx5p_memory_mkey(dev->memory),
@@ -255,6 +278,7 @@ conf(struct mlx5p_dev *dev, int vid)
 		return -EBUSY;
 	if (dev->configured)
 		stop_all(dev);
+	dev->configured = false;
 	ret = configure(dev, vid);
 	if (ret < 0) {
 		stop_all(dev);

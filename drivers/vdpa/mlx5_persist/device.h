@@ -48,6 +48,9 @@ const struct mlx5p_args *mlx5p_dev_args(const struct mlx5p_dev *dev);
 /** How many virtqueues it has. Constant: no lock. */
 uint32_t mlx5p_dev_nqueues(const struct mlx5p_dev *dev);
 
+/** Is VIRTIO_F_ACCESS_PLATFORM offered? Constant: no lock. */
+bool mlx5p_dev_offers_iommu(const struct mlx5p_dev *dev);
+
 /* ---- connection @vid; all return 0 or a negative errno, logged. A socket takes several
  * connections, a device serves one: the others are refused until it is gone, and what they do
  * meanwhile does not touch it. ---- */

@@ -28,6 +28,7 @@ struct mlx5p_memory {
 	const struct mlx5p_hw *hw;
 	struct mlx5p_memory_owner owner;
 	enum mlx5p_persist persist;
+	bool iommu;                /* offered */
 	uint32_t timeout_ms;       /* that pins wait for a front-end to come back */
 	uint64_t deadline;         /* of those that wait, CLOCK_MONOTONIC in ns; 0: none do */
 	struct mlx5p_pins *pins;
@@ -182,8 +183,9 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 
 	RTE_SET_USED(asid); /* the contract knows one */
 	if (vhost_iotlb_count(maps) == 0) {
-		/* Queues that run go on, without memory. */
-		if (use_key(m, m->hw->null_mkey, 0))
+		/* Queues that run go on, without memory; with an IOTLB, which comes to that in good
+		 * order, they stand. */
+		if (!vhost_iotlb_user_iotlb(&m->user) && use_key(m, m->hw->null_mkey, 0))
 			clear_keys(m);
 		else
 			clear_maps(m);
@@ -247,6 +249,7 @@ mlx5p_memory_create(const struct mlx5p_hw *hw, const struct mlx5p_args *args,
 	m->hw = hw;
 	m->owner = *owner;
 	m->persist = args->persist;
+	m->iommu = args->iommu;
 	if (args->persist == MLX5P_PERSIST_RECONNECT)
 		m->timeout_ms = args->persist_timeout_ms;
 	m->pins = mlx5p_pins_create(hw, args->mr_backend, workers);
@@ -327,6 +330,7 @@ mlx5p_memory_attach(struct mlx5p_memory *m, int vid)
 	const struct vhost_iotlb_user_conf conf = {
 		.name = m->hw->name,
 		.persist = m->persist != MLX5P_PERSIST_OFF,
+		.iommu = m->iommu,
 		.hook = m->owner.hook,
 		.ops = &ops,
 		.arg = m,

@@ -37,7 +37,8 @@ struct mlx5p_workers;
 
 /* What memory asks of the device that it belongs to. */
 struct mlx5p_memory_owner {
-	/** All keys are about to go: no queue object may know one afterwards. Queues stand. */
+	/** All keys are about to go: no queue object may know one afterwards. Queues stand, or are to
+	 * be stopped until there is a key again. */
 	void (*forget_keys)(void *arg);
 	/** @p mkey, and @p ring_mkey for rings (0: the same), are in force from now on: queues that
 	 * run are switched to them. @return true: no queue object knows another one any more;

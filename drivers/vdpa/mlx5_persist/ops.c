@@ -18,6 +18,9 @@
 #ifndef VIRTIO_F_ORDER_PLATFORM
 #define VIRTIO_F_ORDER_PLATFORM 36
 #endif
+#ifndef VIRTIO_F_ACCESS_PLATFORM
+#define VIRTIO_F_ACCESS_PLATFORM 33
+#endif
 
 /* Numbers of the vhost-user specification; rte_vhost.h changed the first two names with DPDK
  * 23.11. */
@@ -170,6 +173,9 @@ op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
 		FEATURE(VIRTIO_NET_F_MQ) | FEATURE(VIRTIO_NET_F_MTU) |
 		FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | FEATURE(VIRTIO_F_ORDER_PLATFORM) |
 		FEATURE(VHOST_F_LOG_ALL);
+	/* Contract, C10: never unless the operator asked for it. */
+	if (mlx5p_dev_offers_iommu(dev))
+		*features |= FEATURE(VIRTIO_F_ACCESS_PLATFORM);
 	if (caps->virtio_version_1_0)
 		*features |= FEATURE(VIRTIO_F_VERSION_1);
 	if (caps->virtio_queue_type >> MLX5_VIRTQ_TYPE_PACKED & 1)

@@ -8,6 +8,7 @@
 #include <mlx5_prm.h>
 #include <rte_common.h>
 #include <rte_vhost.h>
+#include <vhost_iotlb_user.h>
 
 #include "args.h"
 #include "dirty.h"
@@ -575,13 +576,21 @@ static int
 start_queue(struct mlx5p_queues *q, uint16_t queue)
 {
 	const struct mlx5p_conn *conn = &q->conn;
+	const struct vhost_iotlb_user_ring *told = NULL;
 	struct mlx5p_ring ring;
 	int ret;
 
-	ret = mlx5p_ring_read(q->env.hw->name, conn->vid, queue, conn->guest.features, conn->maps,
-		&ring);
+	if (conn->user != NULL)
+		told = vhost_iotlb_user_ring(conn->user, queue);
+	ret = mlx5p_ring_read(q->env.hw->name, conn->vid, queue, conn->guest.features,
+		told != NULL ? NULL : conn->maps, &ring);
 	if (ret < 0)
 		return ret;
+	if (told != NULL) {
+		ring.desc = told->desc;
+		ring.avail = told->avail;
+		ring.used = told->used;
+	}
 	raise_top(q, queue);
 	return mlx5p_virtq_start(&q->virtqs[queue], &ring, &conn->guest);
 }
@@ -752,6 +761,41 @@ go_on(struct mlx5p_queues *q, uint16_t queue)
 {
 	mlx5p_virtq_go_on(&q->virtqs[queue], q->conn.guest.mkey, q->conn.guest.ring_mkey);
 	return 0;
+}
+
+/* Wanted, and standing, with a ring that the vhost library has found in memory. Where it has not,
+ * it says so to mlx5p_queues_want() by and by. */
+static bool
+waits_for_key(const struct mlx5p_queues *q, uint16_t queue)
+{
+	struct rte_vhost_vring vring;
+
+	return is_wanted(q, queue) && !is_started(q, queue) &&
+		rte_vhost_get_vhost_vring(q->conn.vid, queue, &vring) == 0 &&
+		vring.desc != NULL && vring.avail != NULL && vring.used != NULL;
+}
+
+static int
+start_waiting(struct mlx5p_queues *q, uint16_t queue)
+{
+	start_queue(q, queue);
+	return 0;
+}
+
+void
+mlx5p_queues_go_on(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
+{
+	uint32_t i;
+
+	q->conn.guest.mkey = mkey;
+	q->conn.guest.ring_mkey = ring_mkey;
+	for (i = 0; i < q->n && !waits_for_key(q, i); i++)
+		;
+	if (i == q->n)
+		return;
+	mlx5p_queues_settle(q);
+	for_queues(q, waits_for_key, start_waiting);
+	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 }
 
 bool

@@ -26,11 +26,13 @@ struct mlx5p_args;
 struct mlx5p_queues;
 struct mlx5p_workers;
 struct vhost_iotlb;
+struct vhost_iotlb_user;
 
 /* What queues need to know of a connection. */
 struct mlx5p_conn {
 	int vid;
 	const struct vhost_iotlb *maps;
+	const struct vhost_iotlb_user *user; /* says where rings are, in I/O addresses; NULL: maps do */
 	struct mlx5p_guest guest;
 };
 
@@ -100,6 +102,10 @@ void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
  * that does not come back is down until the next reset.
  * @return true: no queue knows another key any more; false: none runs, and nothing was done. */
 bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
+
+/** Start those that the front-end wants, has a ring for, and that stand: there was no memory key, and
+ * now there are these, as in set_mkey. A failure is that queue's own. */
+void mlx5p_queues_go_on(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** The card said that a queue is in error. */
 void mlx5p_queues_recover(struct mlx5p_queues *queues, uint16_t queue);

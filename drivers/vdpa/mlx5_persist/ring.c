@@ -59,6 +59,19 @@ size_ok(uint16_t size, bool packed)
 	return packed ? size > 0 && size <= PACKED_MAX : rte_is_power_of_2(size);
 }
 
+static int
+translate(const struct vhost_iotlb *maps, const struct parts *parts, struct mlx5p_ring *ring)
+{
+	int ret;
+
+	ret = mlx5p_aspace_gpa(maps, parts->desc, parts->desc_len, &ring->desc);
+	if (ret == 0)
+		ret = mlx5p_aspace_gpa(maps, parts->avail, parts->avail_len, &ring->avail);
+	if (ret == 0)
+		ret = mlx5p_aspace_gpa(maps, parts->used, parts->used_len, &ring->used);
+	return ret;
+}
+
 int
 mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
 		const struct vhost_iotlb *maps, struct mlx5p_ring *ring)
@@ -76,11 +89,7 @@ mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
 			rte_vhost_get_vring_base(vid, queue, &ring->avail_index,
 				&ring->used_index) < 0)
 		goto unusable;
-	ret = mlx5p_aspace_gpa(maps, parts.desc, parts.desc_len, &ring->desc);
-	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, parts.avail, parts.avail_len, &ring->avail);
-	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, parts.used, parts.used_len, &ring->used);
+	ret = maps != NULL ? translate(maps, &parts, ring) : 0;
 	if (ret < 0) {
 		MLX5P_LOG(ERR, name, "virtqueue %u: its ring is outside of guest memory", queue);
 		return ret;

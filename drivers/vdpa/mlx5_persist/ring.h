@@ -29,7 +29,8 @@ struct mlx5p_ring {
 };
 
 /**
- * Read ring @p queue of connection @p vid, with @p features negotiated and @p maps in force.
+ * Read ring @p queue of connection @p vid, with @p features negotiated and @p maps in force; NULL:
+ * the caller knows where it is, and fills that in.
  * Switches the guest's kicks on: whoever served the ring before may have switched them off.
  * @return 0; -EINVAL: the front-end did not configure it; -EFAULT: not within one of the maps;
  *         logged with @p name.
