@@ -123,7 +123,7 @@ class Combinations(harness.Case):
             self, vdevs=[harness.vdev(i, bdf) for i, bdf in enumerate(bdfs)],
             devices=['bdf=%s%s' % (bdf, ',' + caps(missing) if missing else '')
                      for bdf, missing in zip(bdfs, sets)],
-            eal_args=harness.eal(cores='0', memory=256))
+            eal_args=harness.eal(cores='0', memory=96))
         guests = [Guest(daemon.socket(i), pairs=2) for i in range(len(sets))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             lives = [pool.submit(guest.life) for guest in guests]
