@@ -151,6 +151,39 @@ class Shown(TelemetryCase):
                 thread.join()
 
 
+class NoKeyForRings(TelemetryCase):
+    def live(self, fail=()):
+        """A DIMM comes and goes. Returns the bytes that are pinned then, and the Result."""
+        self.eal = harness.eal(cores='0')
+        self.prefix = self.eal[self.eal.index('--file-prefix') + 1]
+        daemon = harness.Daemon(self, devices=['caps=+desc_group_mkey_supported'], fail=fail,
+                                eal_args=self.eal)
+        front = self.connect(daemon, dimms=1)
+        front.set_mem_table()
+        self.assertEqual(vhost_user.ping_pong(front, 20, first=20), (0, 0))
+        self.wait_for('the end of the DIMM', lambda: self.ask_one('/mlx5_persist/iotlb,' + NAME)[
+            'maps'] == 1)
+        pinned = self.ask_one('/mlx5_persist/pins,' + NAME)['bytes'] - front.mem_bytes
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        return pinned, result
+
+    def test_memory_that_left_is_unpinned(self):
+        """The address space of the rings could not follow a change of maps: it goes, and keeps no
+        memory pinned."""
+        pinned, result = self.live()
+        self.assertEqual(pinned, 0)
+        # The last keys: all memory and the rings with the DIMM, then both without it.
+        keys = result.count('CREATE_MKEY')
+        pinned, result = self.live(['CREATE_MKEY:%d' % (keys - 2)])
+        self.assertEqual(result.stderr.count('no address space for rings'), 1, result)
+        self.assertEqual(pinned, 0, result)
+        pinned, result = self.live(['CREATE_MKEY:%d' % keys])
+        self.assertEqual(result.stderr.count('no address space for rings'), 1, result)
+        self.assertEqual(pinned, 0, result)
+
+
 class Drop(TelemetryCase):
     def test_waiting_pins(self):
         """Only what waits for a front-end is dropped, and it is dropped at once."""

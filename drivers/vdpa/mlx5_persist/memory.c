@@ -434,6 +434,8 @@ mlx5p_memory_reap(struct mlx5p_memory *m)
 
 	for (asid = 0; asid < NAS; asid++)
 		mlx5p_aspace_reap(m->as[asid]);
+	if (!m->ring_as)
+		mlx5p_aspace_clear(m->as[RING_AS]); /* of maps that were, if any */
 	mlx5p_pins_sweep(m->pins);
 }
 
