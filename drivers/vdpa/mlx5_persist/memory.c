@@ -31,6 +31,7 @@ struct mlx5p_memory {
 	bool iommu;                /* offered */
 	uint32_t timeout_ms;       /* that pins wait for a front-end to come back */
 	uint64_t deadline;         /* of those that wait, CLOCK_MONOTONIC in ns; 0: none do */
+	uint64_t other_bytes;      /* that a table did not want, since they wait */
 	struct mlx5p_pins *pins;
 	struct coming *coming;     /* NULL: none */
 	struct mlx5p_aspace *as[NAS];
@@ -86,6 +87,8 @@ begin_coming(struct mlx5p_memory *m, int vid, const struct vhost_iotlb *table)
 	}
 	end_coming(m);
 	m->coming = coming;
+	/* What waits and is not of this table goes first: both may be more than can be pinned. */
+	m->other_bytes += mlx5p_pins_sweep(m->pins);
 	mlx5p_pins_begin(m->pins, &coming->hold);
 }
 
@@ -138,6 +141,7 @@ static void
 set_deadline(struct mlx5p_memory *m, uint64_t when_ns)
 {
 	m->deadline = when_ns;
+	m->other_bytes = 0;
 	m->owner.wake_at(m->owner.arg, when_ns);
 }
 
@@ -149,13 +153,14 @@ end_wait(struct mlx5p_memory *m, const struct mlx5p_pins_stats *before)
 
 	if (m->deadline == 0)
 		return;
-	set_deadline(m, 0);
 	mlx5p_pins_stats(m->pins, &now);
 	MLX5P_LOG(INFO, m->hw->name, "a front-end is back: of its memory %" PRIu64
 		" bytes were pinned still, %" PRIu64 " were not; %" PRIu64
 		" bytes that waited were other memory",
 		now.hit_bytes - before->hit_bytes, now.miss_bytes - before->miss_bytes,
-		before->bytes + (now.bytes_total - before->bytes_total) - now.bytes);
+		m->other_bytes + before->bytes + now.bytes_total - before->bytes_total -
+			now.bytes);
+	set_deadline(m, 0);
 }
 
 static bool
@@ -383,7 +388,7 @@ mlx5p_memory_release(struct mlx5p_memory *m)
 		return;
 	vhost_iotlb_user_detach(&m->user);
 	if (m->timeout_ms == 0) {
-		mlx5p_pins_sweep(m->pins);
+		mlx5p_pins_sweep_later(m->pins);
 		return;
 	}
 	/* One that left before its memory was in force changed nothing: the clock runs on. */
@@ -398,14 +403,17 @@ mlx5p_memory_release(struct mlx5p_memory *m)
 void
 mlx5p_memory_expire(struct mlx5p_memory *m)
 {
-	uint64_t bytes;
+	struct mlx5p_pins_stats stats;
 
 	if (m->deadline == 0 || now_ns() < m->deadline)
 		return;
 	m->deadline = 0;
-	bytes = mlx5p_pins_sweep(m->pins);
+	mlx5p_pins_stats(m->pins, &stats);
+	mlx5p_pins_sweep_later(m->pins);
+	if (stats.waiting == 0)
+		return;
 	MLX5P_LOG(INFO, m->hw->name, "nobody came back with the same memory: %" PRIu64
-		" bytes are unpinned", bytes);
+		" bytes are unpinned", stats.bytes_waiting);
 }
 
 int
@@ -436,7 +444,7 @@ mlx5p_memory_reap(struct mlx5p_memory *m)
 		mlx5p_aspace_reap(m->as[asid]);
 	if (!m->ring_as)
 		mlx5p_aspace_clear(m->as[RING_AS]); /* of maps that were, if any */
-	mlx5p_pins_sweep(m->pins);
+	mlx5p_pins_sweep_later(m->pins); /* the device is up; this is behind it */
 }
 
 uint32_t

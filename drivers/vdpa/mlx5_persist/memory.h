@@ -13,8 +13,8 @@
  *
  * Maps and the keys of address spaces never outlive the connection.
  *
- * A table that arrives is begun to be pinned on the configuration threads, long before the device is
- * started with it, which waits for what is under way. One that another table replaces, or whose
+ * A table that arrives is begun to be pinned on the configuration threads, long before the device
+ * is started with it, which waits for what is under way. One that another table replaces, or whose
  * connection goes, leaves nothing.
  *
  * Locking: the device's lock, for all functions.
@@ -68,8 +68,8 @@ void mlx5p_memory_destroy(struct mlx5p_memory *memory);
 
 /* ---- a connection ---- */
 
-/** Connection @p vid is gone, or starts anew: what was pinned for a table of it that never came into
- * force is unpinned. */
+/** Connection @p vid is gone, or starts anew: what was pinned for a table of it that never came
+ * into force is unpinned. */
 void mlx5p_memory_withdraw(struct mlx5p_memory *memory, int vid);
 
 /** Attach connection @p vid, unless it is. @return 0 or a negative errno, logged. */

@@ -60,6 +60,9 @@ struct mlx5p_pins {
 	enum mlx5p_mr_backend backend;
 	struct mlx5p_workers *workers;
 	struct file_list files;
+	struct mlx5p_pin **leaving; /* by mlx5p_pins_sweep_later(): in no file's list any more */
+	uint32_t nleaving;
+	struct mlx5p_job leave;
 	struct mlx5p_pins_stats stats; /* the sums alone; the rest is counted when asked for */
 };
 
@@ -170,18 +173,24 @@ pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 		&pin->region);
 }
 
-/* Undo it, if it was done, and forget the pin. Its file may be left without any. @return the bytes
- * that were unpinned. */
+/* Undo it, if it was done, for a pin that nobody finds any more. */
+static void
+pin_free(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
+{
+	if (pin->state == PINNED)
+		mlx5p_region_destroy(pins->hw, &pin->region);
+	pin_unmap(pin);
+	free(pin);
+}
+
+/* Forget the pin. Its file may be left without any. @return the bytes that were unpinned. */
 static uint64_t
 pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
 	uint64_t bytes = pin->state == PINNED ? pin->len : 0;
 
-	if (bytes > 0)
-		mlx5p_region_destroy(pins->hw, &pin->region);
-	pin_unmap(pin);
 	TAILQ_REMOVE(&pin->file->pins, pin, next);
-	free(pin);
+	pin_free(pins, pin);
 	return bytes;
 }
 
@@ -203,19 +212,79 @@ drop(struct mlx5p_pins *pins, bool all)
 	return bytes;
 }
 
-void
-mlx5p_pins_destroy(struct mlx5p_pins *pins)
+static void
+leave_one(void *arg, uint32_t i)
 {
-	if (pins == NULL)
-		return;
-	drop(pins, true);
-	free(pins);
+	struct mlx5p_pins *pins = arg;
+
+	pin_free(pins, pins->leaving[i]);
+}
+
+/* What was begun by mlx5p_pins_sweep_later() has ended. */
+static void
+end_leave(struct mlx5p_pins *pins)
+{
+	mlx5p_job_wait(&pins->leave);
+	free(pins->leaving);
+	pins->leaving = NULL;
+	pins->nleaving = 0;
 }
 
 uint64_t
 mlx5p_pins_sweep(struct mlx5p_pins *pins)
 {
+	end_leave(pins);
 	return drop(pins, true);
+}
+
+static uint32_t
+count_waiting(const struct mlx5p_pins *pins)
+{
+	const struct mlx5p_pin *pin;
+	const struct file *file;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(file, &pins->files, next)
+		TAILQ_FOREACH(pin, &file->pins, next)
+			n += pin->holders == 0;
+	return n;
+}
+
+void
+mlx5p_pins_sweep_later(struct mlx5p_pins *pins)
+{
+	uint32_t n = count_waiting(pins);
+	struct file *file, *next_file;
+	struct mlx5p_pin *pin, *next_pin;
+
+	if (n == 0)
+		return;
+	end_leave(pins);
+	if (mlx5p_workers_count(pins->workers) > 0)
+		pins->leaving = calloc(n, sizeof(*pins->leaving));
+	if (pins->leaving == NULL) {
+		drop(pins, true);
+		return;
+	}
+	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
+		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
+			if (pin->holders > 0)
+				continue;
+			TAILQ_REMOVE(&file->pins, pin, next);
+			pins->leaving[pins->nleaving++] = pin;
+		}
+		file_put(pins, file);
+	}
+	mlx5p_workers_begin(pins->workers, &pins->leave, pins->nleaving, leave_one, pins);
+}
+
+void
+mlx5p_pins_destroy(struct mlx5p_pins *pins)
+{
+	if (pins == NULL)
+		return;
+	mlx5p_pins_sweep(pins);
+	free(pins);
 }
 
 uint32_t

@@ -107,8 +107,12 @@ void mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 /** End a hold. Pins that it was the last to have wait. */
 void mlx5p_pins_release(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
-/** Unpin what waits. @return how many bytes. */
+/** Unpin what waits, and wait for what mlx5p_pins_sweep_later() began. @return how many bytes. */
 uint64_t mlx5p_pins_sweep(struct mlx5p_pins *pins);
+
+/** Likewise, on the configuration threads, if there are any, without waiting: nobody finds these
+ * pins any more. */
+void mlx5p_pins_sweep_later(struct mlx5p_pins *pins);
 
 /** The direct key of a pin that is registered. */
 uint32_t mlx5p_pin_mkey(const struct mlx5p_pin *pin);
