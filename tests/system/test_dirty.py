@@ -3,6 +3,7 @@
 page, and nothing else is."""
 import re
 import struct
+import threading
 
 import harness
 import vhost_user
@@ -18,11 +19,10 @@ def pages(start, length):
 
 
 class Logged(harness.Case):
-    def start(self, fail=(), devices=(), **devargs):
+    def start(self, fail=(), devices=(), packed=False, **devargs):
         self.daemon = harness.Daemon(self, devices, vdevs=[harness.vdev(**devargs)], fail=fail)
         self.front = vhost_user.Frontend(self.daemon.socket(), pairs=PAIRS, mem_bytes=MEM,
-                                         features=vhost_user.F_LOG_ALL)
-        self.front.more_features = vhost_user.F_LOG_ALL
+                                         features=vhost_user.F_LOG_ALL, packed=packed)
         self.log = self.new_log()
         self.connect()
 
@@ -120,6 +120,43 @@ class Running(Logged):
         front.stop()
         self.assertEqual(self.log.take(), set())
         self.finish()
+
+    def test_switched_under_traffic(self):
+        """Again and again, and no frame is lost; what is written while it is on is marked."""
+        for packed in (False, True):
+            with self.subTest(packed=packed):
+                self.start(packed=packed)
+                front = self.front
+                front.set_log(self.log)
+                leave, outcome = threading.Event(), []
+
+                def traffic():
+                    while not leave.is_set():
+                        outcome.append(vhost_user.ping_pong(front, 64, 0, 64 * len(outcome)))
+                worker = threading.Thread(target=traffic)
+                worker.start()
+                try:
+                    for _ in range(20):
+                        front.logging(True)
+                        front.logging(False)
+                finally:
+                    leave.set()
+                    worker.join()
+                self.assertLessEqual(set(outcome), {(0, 0)})
+                self.log.take()
+                before = bytes(front.mem)
+                front.logging(True)
+                self.traffic(first=1 << 20)
+                front.stop()
+                marked, now = self.log.take(), bytes(front.mem)
+                for ring in front.rings[0::2]:
+                    written = {at for at in pages(ring.buffers, BUFFER_LEN * ring.size)
+                               if now[at:at + PAGE] != before[at:at + PAGE]}
+                    self.assertLessEqual(written, marked)
+                    if ring.next_used != ring.FIRST:
+                        wrote = ring.desc if packed else ring.used
+                        self.assertIn(wrote // PAGE * PAGE, marked)
+                self.finish()
 
     def test_log_moves(self):
         """Memory that is added in a migration makes the log longer: QEMU sends another one."""

@@ -133,7 +133,7 @@ class MadeAhead(Traced):
     def started(self, daemon, pairs, ring_size=256):
         """Names of the commands between the probe and a guest's first packets."""
         front = vhost_user.Frontend(daemon.socket(), pairs=pairs, ring_size=ring_size)
-        # At the end of a connection, which is behind us when there is an answer on the next, they are
+        # At the end of a connection, which is over when the next one is answered, they are
         # made again in the background.
         front.connect()
         front.get_u64(vhost_user.GET_FEATURES)

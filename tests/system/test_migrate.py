@@ -69,7 +69,8 @@ class Migrate(harness.Case):
                 self.migrate(**options)
 
     def test_packed(self):
-        for options in ({}, {'queues': 4, 'queue_size': 1024, 'regions': 3}):
+        for options in ({'queues': 1}, {'queues': 4, 'queue_size': 1024, 'regions': 3},
+                        {'queues': 16, 'queue_size': 64}):
             with self.subTest(**options):
                 self.migrate(packed=True, **options)
 
