@@ -160,7 +160,10 @@ class Maps(Iommu):
             front.unmap(WINDOW, MIB)
             self.traffic(front, 4)
         front.close()
-        err = self.finish().stderr
+        result = self.finish()
+        err = result.stderr
+        # Two queues and their counters: objects stay, their memory key changes.
+        self.assertEqual(result.count('CREATE_GENERAL_OBJECT'), 4, result)
         # The start; and in each round two maps, which are one change in a batch, a hole, and none.
         self.assertEqual(len(re.findall(r'IOTLB: \d maps', err)), 1 + 4 * 4 + 4 * 3, err)
 

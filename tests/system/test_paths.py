@@ -41,7 +41,14 @@ class Guest:
             missing, unexpected = vhost_user.ping_pong(self.front, FRAMES, pair, self.sent)
             self.sent += FRAMES
             if missing or unexpected:
-                raise AssertionError('%d frames missing, %d unexpected' % (missing, unexpected))
+                raise AssertionError('pair %d: %d frames missing, %d unexpected; %s' % (
+                    pair, missing, unexpected, self.stand()))
+
+    def stand(self):
+        """Where the rings are, for whoever has to find out why."""
+        return ['ring %d: %d made available, %d seen used, %d free' % (
+            ring.index, ring.next_avail, ring.next_used, len(ring.free))
+                for ring in self.front.rings]
 
     def replace_rings(self, shift=0, size=64, kind=vhost_user.Ring, first=0):
         """Other rings from @first on: further up in memory, of another size or type."""
@@ -127,15 +134,15 @@ class Combinations(harness.Case):
         guests = [Guest(daemon.socket(i), pairs=2) for i in range(len(sets))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             lives = [pool.submit(guest.life) for guest in guests]
-        for missing, life in zip(sets, lives):
-            with self.subTest(missing=missing):
-                life.result()
+        errors = [life.exception() for life in lives]
         for guest in guests:
             guest.front.close()
         result = daemon.stop()
         self.assert_clean(result)
+        devices = {device['bdf']: device for device in result.report['devices']}
         for number, missing in enumerate(sets):
             with self.subTest(missing=missing):
+                self.assertIsNone(errors[number], devices[bdfs[number]])
                 self.assert_named(result.stderr, number, missing)
 
     def assert_named(self, log, number, missing):
