@@ -9,7 +9,7 @@ import time
 import harness
 import vhost_user
 from vhost_user import (IOTLB_ACCESS_FAIL, IOTLB_BATCH_BEGIN, IOTLB_BATCH_END, IOTLB_INVALIDATE,
-                        IOTLB_MISS, IOTLB_MSG, IOTLB_RW, IOTLB_UPDATE, IOTLB_WO)
+                        IOTLB_MISS, IOTLB_MSG, IOTLB_RO, IOTLB_RW, IOTLB_UPDATE, IOTLB_WO)
 
 MIB = 1 << 20
 IOVA = 0xfeed_0000_0000            # of the first byte of memory
@@ -70,11 +70,12 @@ class Frontend(vhost_user.Frontend):
 class Iommu(harness.Case):
     PAIRS = 1
     MAPPED = MIB
+    DEVARGS = {}
 
     def setUp(self):
         super().setUp()
         self.daemon = harness.Daemon(
-            self, vdevs=[harness.vdev(iommu='on')],
+            self, vdevs=[harness.vdev(iommu='on', **self.DEVARGS)],
             eal_args=harness.eal('--log-level=lib.vhost.iotlb:info', cores='0'))
         self.path = self.daemon.socket()
         self.number = 0
@@ -223,6 +224,48 @@ class Faults(Iommu):
         result = self.finish(faults=False)
         self.assertGreaterEqual(result.report['dma']['faults'], 1)
         self.assertNotIn('virtqueue 3 went to error', result.stderr)
+
+
+class ReadOnly(Iommu):
+    PAIRS = 2
+
+    def test_read_only(self):
+        """The device reads there and does not write: a receive buffer is its queue's error."""
+        front = self.started()
+        front.map(WINDOW, MIB, 2 * MIB, IOTLB_RO)
+        front.map(WINDOW + MIB, MIB, 3 * MIB, IOTLB_WO)
+        frame = self.frame()
+        front.send_from(WINDOW + 64, 2 * MIB + 64, frame)
+        self.assertEqual(front.receive(1), [frame], self.log())
+        # Pair 1 gets the next frames where it can write, then where it can't.
+        ring = front.rings[2]
+        front.stop()
+        for each in front.rings:
+            each.clear()
+        for _, step in front.restart_steps():
+            step()
+        front.get_u64(vhost_user.GET_FEATURES)
+        before = bytes(front.mem[2 * MIB:3 * MIB])
+        for address in (WINDOW + MIB, WINDOW):
+            for each in (front.rings[0], ring):
+                desc = each.free.pop(0)
+                each.push(desc, vhost_user.BUFFER_LEN, vhost_user.DESC_F_WRITE)
+                struct.pack_into('<Q', front.mem, each.desc + 16 * desc, address)
+                each.ring_doorbell()
+        deadline = time.monotonic() + 20
+        while 'went to error' not in self.log():
+            self.assertLess(time.monotonic(), deadline, self.log())
+            front.send([self.frame()], pair=1)
+            time.sleep(0.05)
+        self.assertEqual(bytes(front.mem[2 * MIB:3 * MIB]), before)
+        self.assertNotEqual(bytes(front.mem[3 * MIB:4 * MIB]), bytes(MIB))
+        front.close()
+        result = self.finish(faults=False)
+        self.assertGreaterEqual(result.report['dma']['faults'], 1)
+
+
+class ReadOnlyDevx(ReadOnly):
+    DEVARGS = {'mr_backend': 'devx'}
 
 
 class Refused(Iommu):

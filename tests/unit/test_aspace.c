@@ -112,9 +112,10 @@ mlx5dv_devx_umem_dereg(struct mlx5dv_devx_umem *umem)
 
 int
 mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova,
-		uint64_t len, struct mlx5p_obj *o)
+		uint64_t len, bool read_only, struct mlx5p_obj *o)
 {
 	RTE_SET_USED(hw);
+	RTE_SET_USED(read_only);
 	RTE_SET_USED(umem_id);
 	RTE_SET_USED(iova);
 	RTE_SET_USED(len);

@@ -55,9 +55,10 @@ rte_vhost_get_log_base(int vid, uint64_t *addr, uint64_t *len)
 
 int
 mlx5p_region_create(const struct mlx5p_hw *h, enum mlx5p_mr_backend backend, void *addr,
-		uint64_t len, uint64_t iova, struct mlx5p_region *region)
+		uint64_t len, uint64_t iova, bool read_only, struct mlx5p_region *region)
 {
 	assert_ptr_equal(h, &hw);
+	assert_false(read_only);
 	assert_int_equal(backend, MLX5P_MR_DEVX);
 	assert_true((uintptr_t)addr == world.addr && iova == world.addr && len == world.len);
 	if (world.fail_region != 0)

@@ -46,6 +46,7 @@ static struct {
 	pthread_mutex_t lock;
 	uint32_t next_mkey;
 	unsigned int made, gone;
+	unsigned int read_only;    /* of those made */
 	uint64_t bytes;            /* registered now */
 	uint64_t fail_at;          /* the file offset that can't be registered */
 	const struct mlx5p_hold *called_off; /* register no more before this one is called off */
@@ -54,7 +55,7 @@ static struct {
 
 int
 mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, void *addr,
-		uint64_t len, uint64_t iova, struct mlx5p_region *region)
+		uint64_t len, uint64_t iova, bool read_only, struct mlx5p_region *region)
 {
 	RTE_SET_USED(hw);
 	RTE_SET_USED(backend);
@@ -65,6 +66,7 @@ mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, vo
 	*(volatile char *)addr = 1; /* it is mapped */
 	pthread_mutex_lock(&card.lock);
 	card.made++;
+	card.read_only += read_only;
 	card.bytes += len;
 	region->mkey = ++card.next_mkey;
 	card.len[region->mkey % RTE_DIM(card.len)] = len;
@@ -208,6 +210,26 @@ little_memory_is_one_pin(void **state)
 	assert_int_equal(take(&file, &hold), 0);
 	assert_int_equal(card.made, 1);
 	mlx5p_pins_release(pins, &hold);
+	close(file.fd);
+}
+
+static void
+memory_that_is_only_read_has_pins_of_its_own(void **state)
+{
+	struct mlx5p_extent file = new_file(64 * MIB), again = file;
+	struct mlx5p_hold hold = { .npieces = 0 }, other = { .npieces = 0 };
+
+	RTE_SET_USED(state);
+	again.read_only = true;
+	assert_int_equal(take(&file, &hold), 0);
+	assert_int_equal(card.read_only, 0);
+	assert_int_equal(take(&again, &other), 0);
+	assert_int_equal(card.made, 2);
+	assert_int_equal(card.read_only, 1);
+	assert_int_not_equal(mlx5p_pin_mkey(hold.pieces[0].pin),
+		mlx5p_pin_mkey(other.pieces[0].pin));
+	mlx5p_pins_release(pins, &hold);
+	mlx5p_pins_release(pins, &other);
 	close(file.fd);
 }
 
@@ -424,6 +446,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_region_is_cut_for_several_threads),
 		TEST(little_memory_is_one_pin),
+		TEST(memory_that_is_only_read_has_pins_of_its_own),
 		cmocka_unit_test_setup_teardown(without_threads_the_grid_is_coarse, setup_alone,
 			teardown),
 		TEST(one_chunk_that_fails_fails_its_table_alone),

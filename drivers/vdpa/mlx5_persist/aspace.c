@@ -92,6 +92,8 @@ extent_of(const struct vhost_iotlb_map *map)
 		.fd = map->backing.fd,
 		.offset = map->backing.offset,
 		.len = map->last - map->start + 1,
+		/* Verbs know no memory that is only written: that may be read, too. */
+		.read_only = map->perm == VHOST_ACCESS_RO,
 	};
 }
 

@@ -202,7 +202,7 @@ mlx5p_devx_create_klm(const struct mlx5p_hw *hw, uint64_t start, uint64_t len,
 
 int
 mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova,
-		uint64_t len, struct mlx5p_obj *o)
+		uint64_t len, bool read_only, struct mlx5p_obj *o)
 {
 	uint8_t in[PRM_BYTES(create_mkey_in)] = {0};
 	uint8_t out[PRM_BYTES(create_mkey_out)] = {0};
@@ -217,6 +217,7 @@ mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_
 	PRM_SET(create_mkey_in, in, mkey_umem_id, umem_id);
 	PRM_SET(create_mkey_in, in, translations_octword_actual_size, octwords);
 	fill_mkc(mkc, hw, MLX5_MKC_ACCESS_MODE_MTT, iova, len);
+	PRM_SET(mkc, mkc, lw, !read_only);
 	PRM_SET(mkc, mkc, log_page_size, log_page);
 	PRM_SET(mkc, mkc, translations_octword_size, octwords);
 	ret = create(hw, "direct mkey", in, sizeof(in), out, sizeof(out), o);

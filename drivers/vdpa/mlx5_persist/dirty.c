@@ -62,7 +62,8 @@ mlx5p_dirty_open(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, int v
 			len);
 		return -E2BIG;
 	}
-	ret = mlx5p_region_create(hw, backend, (void *)(uintptr_t)addr, len, addr, &dirty->region);
+	ret = mlx5p_region_create(hw, backend, (void *)(uintptr_t)addr, len, addr, false,
+		&dirty->region);
 	if (ret < 0) {
 		MLX5P_LOG(ERR, hw->name, "cannot register the dirty log (%" PRIu64 " bytes): %s",
 			len, strerror(-ret));

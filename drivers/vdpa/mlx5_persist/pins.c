@@ -43,11 +43,12 @@ struct mlx5p_pin {
 
 TAILQ_HEAD(pin_list, mlx5p_pin);
 
-/* A backing file and its pins in ascending order of offset, none overlapping. */
+/* A backing file, to be written or only read by the card, and its pins in ascending order of offset, none overlapping. */
 struct file {
 	TAILQ_ENTRY(file) next;
 	dev_t dev;
 	ino_t ino;
+	bool read_only;
 	int fd;                    /* ours */
 	uint64_t block;            /* mappings start and end on multiples of this */
 	struct pin_list pins;
@@ -89,7 +90,8 @@ file_find(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 	struct file *file;
 
 	TAILQ_FOREACH(file, &pins->files, next) {
-		if (file->dev == extent->dev && file->ino == extent->ino)
+		if (file->dev == extent->dev && file->ino == extent->ino &&
+				file->read_only == extent->read_only)
 			return file;
 	}
 	return NULL;
@@ -120,6 +122,7 @@ file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, struct file
 	}
 	file->dev = extent->dev;
 	file->ino = extent->ino;
+	file->read_only = extent->read_only;
 	/* A huge page file says its page size here; others are mapped by the system's page. */
 	file->block = RTE_MAX((uint64_t)st.st_blksize, (uint64_t)sysconf(_SC_PAGESIZE));
 	TAILQ_INIT(&file->pins);
@@ -170,7 +173,7 @@ pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 	madvise(pin->map, pin->map_len, MADV_POPULATE_READ);
 	return mlx5p_region_create(pins->hw, pins->backend,
 		RTE_PTR_ADD(pin->map, pin->offset - pin->map_offset), pin->len, pin->offset,
-		&pin->region);
+		pin->file->read_only, &pin->region);
 }
 
 /* Undo it, if it was done, for a pin that nobody finds any more. */

@@ -34,6 +34,7 @@
 #define MLX5P_PINS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -53,6 +54,7 @@ struct mlx5p_extent {
 	ino_t ino;
 	int fd;                    /* open on that file; borrowed */
 	uint64_t offset, len;      /* bytes */
+	bool read_only;            /* the card may not write there: pins of its own */
 };
 
 /* A part of an extent that lies in one pin: [offset, offset + len) of its file, which are the

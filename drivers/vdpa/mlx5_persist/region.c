@@ -8,22 +8,24 @@
 
 int
 mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, void *addr,
-		uint64_t len, uint64_t iova, struct mlx5p_region *region)
+		uint64_t len, uint64_t iova, bool read_only, struct mlx5p_region *region)
 {
+	const int access = read_only ? 0 : IBV_ACCESS_LOCAL_WRITE;
 	int ret;
 
 	*region = (struct mlx5p_region) { .mkey = 0 };
 	if (backend == MLX5P_MR_VERBS) {
-		region->mr = ibv_reg_mr_iova(hw->pd, addr, len, iova, IBV_ACCESS_LOCAL_WRITE);
+		region->mr = ibv_reg_mr_iova(hw->pd, addr, len, iova, access);
 		if (region->mr == NULL)
 			return errno ? -errno : -EIO;
 		region->mkey = region->mr->lkey;
 		return 0;
 	}
-	region->umem = mlx5dv_devx_umem_reg(hw->ctx, addr, len, IBV_ACCESS_LOCAL_WRITE);
+	region->umem = mlx5dv_devx_umem_reg(hw->ctx, addr, len, access);
 	if (region->umem == NULL)
 		return errno ? -errno : -EIO;
-	ret = mlx5p_devx_create_umem_mkey(hw, region->umem->umem_id, iova, len, &region->devx_mkey);
+	ret = mlx5p_devx_create_umem_mkey(hw, region->umem->umem_id, iova, len, read_only,
+		&region->devx_mkey);
 	if (ret < 0) {
 		mlx5dv_devx_umem_dereg(region->umem);
 		region->umem = NULL;
