@@ -168,6 +168,7 @@ class Running(Logged):
         before = bytes(front.mem)
         other = self.new_log()
         front.set_log(other)
+        front.get_u64(vhost_user.GET_FEATURES) # the answer comes before the queues have it
         self.log.take()
         self.traffic(first=1000)
         front.stop()
