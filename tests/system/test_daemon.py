@@ -49,7 +49,7 @@ class Shell(harness.Case):
         front.fill()
         self.assertEqual(vhost_user.ping_pong(front, 100), (0, 0))
         out, err = process.communicate(
-            'stats vdpa_mlx5_persist0 1\nstats vdpa_mlx5_persist0 0xffff\nquit\n', timeout=20)
+            'stats vdpa_mlx5_persist0 1\nstats vdpa_mlx5_persist0 0xffff\nquit\n', timeout=harness.EXIT_TIMEOUT)
         front.close()
         result = self.collect(harness.Result(process.returncode, out, err))
         self.assert_status(result, 0)

@@ -175,6 +175,51 @@ class Hostile(harness.Case):
                 (good, 12, 0), (OUTSIDE, 64, 0))), INVALID_BUFFER),
         })
 
+    def test_buffers_to_receive_into(self):
+        """The same queue of a guest with one pair; it fails when a frame comes, and no sooner."""
+        good = GPA + SCRATCH
+        for packed in (False, True):
+            self.daemon = harness.Daemon(self)
+            front = vhost_user.Frontend(self.daemon.socket(), ring_size=SIZE, mem_bytes=MEM,
+                                        packed=packed)
+            self.front, self.number = front, 0
+            front.start()
+            for name, (act, kind) in {
+                    'a buffer to read': (self.chain((good, 2048, 0)), BAD_DESCRIPTOR),
+                    'a buffer outside of memory':
+                        (self.chain((OUTSIDE, 2048, DESC_F_WRITE)), INVALID_BUFFER),
+                    'a second buffer outside of memory':
+                        (self.chain((good, 20, DESC_F_WRITE), (OUTSIDE, 2048, DESC_F_WRITE)),
+                         INVALID_BUFFER),
+                    'no bytes': (self.chain((good, 0, DESC_F_WRITE)), BAD_DESCRIPTOR),
+                    'a table outside of memory': (
+                        lambda ring: self.raw(ring, OUTSIDE, 16, DESC_F_INDIRECT),
+                        INVALID_BUFFER)}.items():
+                with self.subTest(packed=packed, nonsense=name):
+                    self.meet(act, 'virtqueue 0 went to error: ' + kind)
+            front.close()
+            result = self.daemon.stop()
+            self.assert_clean(result, faults=False)
+            self.assertNotIn('virtqueue 1 went', result.stderr)
+
+    def meet(self, act, said):
+        """Frames, until the queue stays down; then a reset."""
+        front, daemon = self.front, self.daemon
+        act(front.rings[0])
+        front.rings[0].ring_doorbell()
+        downs = len(daemon.errors(said + '.*stays down'))
+        while len(daemon.errors(said + '.*stays down')) == downs:
+            before = len(daemon.errors(said))
+            front.send([vhost_user.frame(0)])
+            daemon.wait_errors(said, before + 1)
+        self.assertEqual(front.receive(1, timeout=0), [])
+        front.stop()
+        front.restart()
+        front.fill()
+        self.flows((0,))
+        front.stop()
+        front.restart()
+
     def test_packed_names(self):
         """A name is the guest's own affair: the device tells it again, whatever it is."""
         self.serve(True)

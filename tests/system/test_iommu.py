@@ -101,7 +101,7 @@ class Iommu(harness.Case):
 
     def until_it_works(self, front):
         """Rings that come one by one are led packets to in the background."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + harness.WAIT_TIMEOUT
         while True:
             front.send([self.frame()])
             if front.receive(1, timeout=0.3):
@@ -215,7 +215,7 @@ class Faults(Iommu):
         for address in (vhost_user.GPA, IOVA + self.MAPPED):
             front.send_from(address, 2 * MIB, self.frame())
             self.traffic(front, pair=1)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + harness.WAIT_TIMEOUT
         while 'virtqueue 1 went to error' not in self.log():
             self.assertLess(time.monotonic(), deadline, self.log())
             time.sleep(0.02)

@@ -62,7 +62,7 @@ class Messages(harness.Case):
 
     def wait_log(self, text, count=1):
         """Lines of the daemon come on another thread's time."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + harness.WAIT_TIMEOUT
         while self.log().count(text) < count:
             self.assertLess(time.monotonic(), deadline, 'no "%s" in\n%s' % (text, self.log()))
             time.sleep(0.02)
