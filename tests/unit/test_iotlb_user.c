@@ -27,6 +27,8 @@
 #define MAX_REGIONS 8u
 /* Where the vhost library would have mapped a file. Nobody reads there. */
 #define MMAP_AT UINT64_C(0x7f0000000000)
+/* Where the front-end has it. */
+#define USER_AT UINT64_C(0x1000)
 
 static struct {
 	struct rte_vhost_mem_region regions[MAX_REGIONS];
@@ -59,6 +61,19 @@ rte_vhost_extern_callback_register(int vid, struct rte_vhost_user_extern_ops con
 	assert_ptr_equal(taken, &hook);
 	assert_null(ctx);
 	hooks++;
+	return 0;
+}
+
+/* What was negotiated. */
+#define ACCESS_PLATFORM (UINT64_C(1) << 33)
+#define LOG_ALL (UINT64_C(1) << 26)
+static uint64_t negotiated;
+
+int
+rte_vhost_get_negotiated_features(int vid, uint64_t *features)
+{
+	assert_int_equal(vid, VID);
+	*features = negotiated;
 	return 0;
 }
 
@@ -174,6 +189,7 @@ set_up(void **state)
 	memset(&guest, 0, sizeof(guest));
 	memset(&user, 0, sizeof(user));
 	memset(&asked, 0, sizeof(asked));
+	negotiated = 0;
 	hooks = 0;
 	for (int i = 0; i < 2; i++) {
 		files[i] = memfd_create("guest", 0);
@@ -246,6 +262,7 @@ add_region(uint64_t guest_addr, uint64_t size, int fd, uint64_t offset)
 		.mmap_addr = (void *)(uintptr_t)(MMAP_AT * guest.nregions),
 		.mmap_size = offset + size,
 		.host_user_addr = MMAP_AT * guest.nregions + offset,
+		.guest_user_addr = USER_AT,
 	};
 	return r;
 }
@@ -254,7 +271,7 @@ static int
 attach(bool persist)
 {
 	const struct vhost_iotlb_user_conf conf = {
-		.name = "net0", .persist = persist, .hook = &hook, .ops = &user_ops, .arg = &asked,
+		.name = "net0", .persist = persist, .iommu = negotiated != 0, .hook = &hook, .ops = &user_ops, .arg = &asked,
 	};
 
 	return vhost_iotlb_user_attach(&user, VID, dev, &conf);
@@ -806,6 +823,97 @@ messages_that_are_not_offered_are_refused(void **state)
 	handled(message(200, "", 0));              /* the vhost library's to refuse */
 }
 
+/* ---- the IOTLB ---- */
+
+enum { UPDATE = 2, INVALIDATE = 3, RW = 3, IOTLB_AT = 0x40000000 };
+
+static void *
+message_iotlb(uint8_t type, uint64_t iova, uint64_t size, uint64_t user_addr)
+{
+	struct {
+		uint64_t iova, size, user;
+		uint8_t perm, type, padding[6];
+	} msg = { iova, size, user_addr, RW, type, { 0 } };
+
+	return message(IOTLB_MSG, &msg, sizeof(msg));
+}
+
+static int
+sync_iotlb(unsigned int *changed)
+{
+	struct vhost_iotlb_user_sync sync = { 0 };
+	int ret = vhost_iotlb_user_sync_table(&user, &sync);
+
+	*changed = sync.changed;
+	return ret;
+}
+
+static void
+iotlb_messages_make_the_maps_and_the_table_does_not(void **state)
+{
+	const struct vhost_iotlb_map *map;
+	unsigned int changed;
+
+	(void)state;
+	negotiated = ACCESS_PLATFORM;
+	assert_int_equal(attach(true), 0);
+	refused(message_iotlb(UPDATE, IOTLB_AT, MIB, USER_AT), "not within one region");
+	table_comes();
+	assert_int_equal(asked.tables, 0);         /* nobody said that any of it is to be mapped */
+	handled(message_iotlb(UPDATE, IOTLB_AT, MIB, USER_AT + 2 * MIB));
+	assert_int_equal(parent.set_maps, 0);      /* it stands */
+	assert_int_equal(sync_iotlb(&changed), 0);
+	assert_int_equal(changed, 1);
+	map = vhost_iotlb_lookup(parent.has, IOTLB_AT);
+	assert_non_null(map);
+	assert_true(map->last == IOTLB_AT + MIB - 1);
+	assert_int_equal(map->backing.offset, 2 * MIB);
+	assert_null(vhost_iotlb_lookup(parent.has, 0));
+	handled(message_iotlb(UPDATE, IOTLB_AT + MIB, MIB, USER_AT));
+	assert_int_equal(parent.set_maps, 2);      /* it runs */
+	handled(message_iotlb(UPDATE, IOTLB_AT + MIB, MIB, USER_AT));
+	assert_int_equal(parent.set_maps, 2);
+	parent.refuse = -ENOMEM;
+	before(message_iotlb(INVALIDATE, IOTLB_AT, MIB, 0));
+	assert_int_equal(after(&wire.request), RTE_VHOST_MSG_RESULT_ERR);
+	assert_log(1, "IOTLB of 1 maps refused by the device: Cannot allocate memory");
+	parent.refuse = 0;
+	assert_int_equal(vhost_iotlb_count(vhost_iotlb_dev_table(dev, 0)), 2);
+	handled(message_iotlb(INVALIDATE, IOTLB_AT, MIB, 0));
+	assert_int_equal(vhost_iotlb_count(parent.has), 1);
+}
+
+static void
+the_iotlb_goes_with_what_the_library_can_do(void **state)
+{
+	const uint32_t ring[] = { 1, 0, 0x1000, 0, 0x3000, 0, 0x2000, 0, 0, 0 };
+
+	(void)state;
+	negotiated = ACCESS_PLATFORM;
+	assert_int_equal(attach(true), 0);
+	assert_true(vhost_iotlb_user_iotlb(&user));
+	assert_null(vhost_iotlb_user_ring(&user, 1));
+	handled(message(SET_VRING_ADDR, ring, sizeof(ring)));
+	assert_int_equal(vhost_iotlb_user_ring(&user, 1)->desc, 0x1000);
+	assert_int_equal(vhost_iotlb_user_ring(&user, 1)->avail, 0x2000);
+	assert_int_equal(vhost_iotlb_user_ring(&user, 1)->used, 0x3000);
+	refused(message_u64(SET_FEATURES, ACCESS_PLATFORM | LOG_ALL),
+		"SET_FEATURES refused: dirty pages are not logged with an IOTLB");
+	negotiated = 1;
+	handled(message_u64(SET_FEATURES, 1));
+	assert_false(vhost_iotlb_user_iotlb(&user));
+	assert_null(vhost_iotlb_user_ring(&user, 1));
+	negotiated = ACCESS_PLATFORM;
+	handled(message_u64(SET_FEATURES, ACCESS_PLATFORM));
+	assert_true(vhost_iotlb_user_iotlb(&user));
+	before(message(RESET_OWNER, "", 0));
+	assert_true(vhost_iotlb_user_reset_owner(&user));
+	after(&wire.request);
+	assert_false(vhost_iotlb_user_iotlb(&user));
+	refused(message_u64(SET_FEATURES, ACCESS_PLATFORM),
+		"SET_FEATURES refused: after RESET_OWNER the vhost library has no IOTLB");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -828,6 +936,8 @@ main(void)
 		TEST(tables_that_are_seen_to_be_bad_are_refused_before_the_library_drops_the_old_one),
 		TEST(messages_of_the_wrong_length_are_refused_and_spoilt),
 		TEST(messages_that_are_not_offered_are_refused),
+		TEST(iotlb_messages_make_the_maps_and_the_table_does_not),
+		TEST(the_iotlb_goes_with_what_the_library_can_do),
 	};
 
 	return cmocka_run_group_tests_name("iotlb_user", tests, NULL, NULL);
