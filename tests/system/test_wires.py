@@ -119,7 +119,8 @@ class Latency(harness.Case):
         out = self.dir / 'bench.json'
         command = [harness.EMU_RUN, '--latency', profile, '--report', self.dir / 'report.json',
                    '--', harness.TEST_VDPA, *harness.eal(), harness.vdev(**devargs), '--',
-                   '--bench', 'reset', '--mem', '64M', '--queues', 2, '--iterations', 3, '--json', out]
+                   '--bench', 'reset', '--mem', '64M', '--queues', 2, '--iterations', 3,
+                   '--json', out]
         result = self.collect(self.run_program(command))
         self.assert_status(result, 0)
         data = harness.json.loads(out.read_text())
