@@ -68,8 +68,8 @@ class Throughput(harness.Case):
 
     def compare(self, rings):
         """The script that compares with DPDK's software vhost. What it measures is not judged here."""
-        result = self.run_program([SCRIPT, '--build', harness.BUILD, '--seconds', '2',
-                                   '--rings', rings])
+        result = self.run_program([SCRIPT, '--build', harness.BUILD, '--seconds', '1',
+                                   '--rounds', '1', '--rings', rings])
         self.assert_status(result, 0)
         name, *speeds, ratio = result.stdout.splitlines()[-1].split()
         self.assertEqual(name, rings, result)
