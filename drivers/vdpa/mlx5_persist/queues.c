@@ -18,15 +18,8 @@
 #include "path.h"
 #include "queues.h"
 #include "steer.h"
+#include "wants.h"
 #include "workers.h"
-
-enum { NOBODY = -1, CONNECTIONS = 2 };
-
-/* The queues that a connection wants to run. */
-struct wants {
-	int vid;                   /* NOBODY: free */
-	bool queue[MLX5P_MAX_QUEUES];
-};
 
 struct mlx5p_queues {
 	struct mlx5p_virtq_env env;
@@ -35,7 +28,7 @@ struct mlx5p_queues {
 	pthread_mutex_t steer_lock; /* all use of it */
 	struct mlx5p_virtq *virtqs;
 	uint32_t n;
-	struct wants wants[CONNECTIONS];
+	struct mlx5p_wants wants;
 	uint32_t ahead;            /* the first so many are made before a front-end comes... */
 	uint16_t ahead_size;       /* ...for rings of this size */
 	atomic_uint top;           /* queues from here on never had an event queue */
@@ -127,7 +120,7 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 {
 	const struct mlx5p_caps *caps = &hw->caps;
 	struct mlx5p_queues *q = calloc(1, sizeof(*q));
-	uint32_t i, n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
+	uint32_t n = RTE_MIN(RTE_ALIGN_FLOOR(caps->max_num_virtio_queues, 2), MLX5P_MAX_QUEUES);
 
 	if (q == NULL)
 		return -ENOMEM;
@@ -147,9 +140,8 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 	q->ahead = RTE_MIN(2 * args->queues, n);
 	q->ahead_size = args->queue_size;
 	q->steer = mlx5p_steer_create(hw);
-	q->conn.vid = NOBODY;
-	for (i = 0; i < CONNECTIONS; i++)
-		q->wants[i].vid = NOBODY;
+	q->conn.vid = MLX5P_NOBODY;
+	mlx5p_wants_init(&q->wants);
 	q->virtqs = calloc(n, sizeof(*q->virtqs));
 	if (q->steer == NULL || q->virtqs == NULL) {
 		mlx5p_queues_destroy(q);
@@ -501,63 +493,18 @@ renew_one(void *arg, uint32_t i)
 
 /* ---- what a front-end wants ---- */
 
-/* Where it is remembered what @vid wants, -1: nowhere. */
-static int
-slot_of(const struct mlx5p_queues *q, int vid)
-{
-	int i;
-
-	for (i = 0; i < CONNECTIONS; i++) {
-		if (q->wants[i].vid == vid)
-			return i;
-	}
-	return -1;
-}
-
-/* What @vid wants. A new one takes a free place, or that of one that is not served. */
-static struct wants *
-wants_of(struct mlx5p_queues *q, int vid)
-{
-	int slot = slot_of(q, vid);
-
-	if (slot < 0)
-		slot = slot_of(q, NOBODY);
-	if (slot < 0)
-		slot = q->wants[0].vid == q->conn.vid ? 1 : 0;
-	if (q->wants[slot].vid != vid)
-		q->wants[slot] = (struct wants) { .vid = vid };
-	return &q->wants[slot];
-}
-
 static bool
 is_wanted(const struct mlx5p_queues *q, uint16_t queue)
 {
-	int slot = slot_of(q, q->conn.vid);
-
-	return slot >= 0 && q->wants[slot].queue[queue];
+	return mlx5p_wants_queue(&q->wants, q->conn.vid, queue);
 }
 
 void
 mlx5p_queues_want_none(struct mlx5p_queues *q, int vid)
 {
-	int slot = slot_of(q, vid);
-
-	if (slot >= 0)
-		q->wants[slot].vid = NOBODY;
+	mlx5p_wants_forget(&q->wants, vid);
 	if (q->conn.vid == vid)
-		q->conn.vid = NOBODY;
-}
-
-static bool
-wants_nothing(const struct mlx5p_queues *q)
-{
-	uint16_t i;
-
-	for (i = 0; i < q->n; i++) {
-		if (is_wanted(q, i))
-			return false;
-	}
-	return true;
+		q->conn.vid = MLX5P_NOBODY;
 }
 
 void
@@ -566,7 +513,7 @@ mlx5p_queues_renew(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 	q->renewal_due = !q->env.reuse;
 	q->renew_mkey = mkey;
 	q->renew_ring_mkey = ring_mkey;
-	if (q->renewal_due && wants_nothing(q))
+	if (q->renewal_due && !mlx5p_wants_any(&q->wants, q->conn.vid))
 		begin_renewal(q);
 }
 
@@ -688,10 +635,10 @@ switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 int
 mlx5p_queues_want(struct mlx5p_queues *q, int vid, uint16_t queue, bool on, bool now)
 {
-	wants_of(q, vid)->queue[queue] = on;
+	mlx5p_wants_set(&q->wants, vid, q->conn.vid, queue, on);
 	if (now)
 		return switch_queue(q, queue, on);
-	if (q->renewal_due && vid == q->conn.vid && wants_nothing(q))
+	if (q->renewal_due && vid == q->conn.vid && !mlx5p_wants_any(&q->wants, vid))
 		begin_renewal(q);
 	return 0;
 }

@@ -103,8 +103,8 @@ void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
  * @return true: no queue knows another key any more; false: none runs, and nothing was done. */
 bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
-/** Start those that the front-end wants, has a ring for, and that stand: there was no memory key, and
- * now there are these, as in set_mkey. A failure is that queue's own. */
+/** Start those that the front-end wants, has a ring for, and that stand: there was no memory key,
+ * and now there are these, as in set_mkey. A failure is that queue's own. */
 void mlx5p_queues_go_on(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** The card said that a queue is in error. */

@@ -131,8 +131,8 @@ int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
 
 /**
  * Make another object in place of the one of a stopped queue, in INIT, like it but for the keys
- * @p mkey (0: not known yet) and @p ring_mkey, where the card may be able to use it; else get as far as possible
- * without. @p reset: it is expected to go on at index 0; else where it stopped.
+ * @p mkey (0: not known yet) and @p ring_mkey, where the card may be able to use it; else get as
+ * far as possible without. @p reset: it is expected to go on at index 0; else where it stopped.
  * @return 0, or a negative errno, logged; the queue has no object then.
  */
 int mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, bool reset);
