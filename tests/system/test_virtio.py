@@ -269,10 +269,13 @@ class Split(harness.Case):
             try:
                 self.wait_for(some, 'frames of all flows')
             except AssertionError:
-                # Which end is it at?
+                # Which end is it at, and was a doorbell lost?
                 state = [(ring.index, ring.next_avail, ring.next_used) for ring in front.rings]
-                self.fail('ports %s of %s: rings %s' % ([frames[frame] for frame in due],
-                                                        [frames[frame] for frame in part], state))
+                for ring in front.rings:
+                    ring.ring_doorbell()
+                self.fail('ports %s of %s: rings %s; rung once more: %d frames' % (
+                    [frames[frame] for frame in due], [frames[frame] for frame in part], state,
+                    len(front.receive(len(due), timeout=1))))
         return where
 
     def check_flows_spread_over_enabled_rings(self):
