@@ -168,12 +168,26 @@ class Running(Logged):
         before = bytes(front.mem)
         other = self.new_log()
         front.set_log(other)
-        front.get_u64(vhost_user.GET_FEATURES) # the answer comes before the queues have it
         self.log.take()
         self.traffic(first=1000)
         front.stop()
         self.assertEqual(self.log.take(), set())
         self.complete(before, other.take())
+        self.finish()
+
+    def test_log_that_is_refused(self):
+        """The old one stays."""
+        self.start()
+        front = self.front
+        front.set_log(self.log)
+        front.logging(True)
+        before = bytes(front.mem)
+        with self.assertRaises(vhost_user.FrontendError):
+            front.command(vhost_user.SET_LOG_BASE, struct.pack('<QQ', self.log.size, 0))
+        front.get_u64(vhost_user.GET_FEATURES)
+        self.traffic()
+        front.stop()
+        self.complete(before, self.log.take())
         self.finish()
 
     def test_ring_disabled_and_enabled(self):

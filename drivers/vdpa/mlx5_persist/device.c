@@ -50,6 +50,7 @@ struct mlx5p_dev {
 	struct mlx5p_dirty dirty;
 	enum limbo limbo;          /* a timer runs; another one is to follow it */
 	struct mlx5p_restart restart;
+	bool log_moves;            /* queues stand until the new log is known */
 	bool configured;           /* between a conf that succeeded and close */
 	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
@@ -486,6 +487,35 @@ mlx5p_dev_set_features(struct mlx5p_dev *dev, int vid)
 	return ret;
 }
 
+/* Queues that stood for a log that moves go on, in whichever log; with the lock held. */
+static void
+end_log_move(struct mlx5p_dev *dev)
+{
+	if (dev->log_moves && dev->configured)
+		mlx5p_queues_go_on(dev->queues, mlx5p_memory_mkey(dev->memory),
+			mlx5p_memory_ring_mkey(dev->memory));
+	dev->log_moves = false;
+}
+
+/* The vhost library answers before it tells us. A front-end that has the answer reads the old log
+ * for the last time: nothing may be marked there any more. With the lock held. */
+static void
+begin_log_move(struct mlx5p_dev *dev)
+{
+	if (!dev->configured || dev->dirty.bitmap.mkey == 0)
+		return;
+	mlx5p_queues_stop(dev->queues);
+	dev->log_moves = true;
+}
+
+/* All that is public of a message is that it begins with its number. */
+static bool
+moves_log(const struct mlx5p_dev *dev, int vid, const void *msg)
+{
+	return *(const uint32_t *)msg == VHOST_USER_SET_LOG_BASE &&
+		mlx5p_memory_is_for(dev->memory, vid);
+}
+
 enum rte_vhost_msg_result
 mlx5p_dev_before_message(struct mlx5p_dev *dev, int vid, void *msg)
 {
@@ -493,6 +523,9 @@ mlx5p_dev_before_message(struct mlx5p_dev *dev, int vid, void *msg)
 
 	pthread_mutex_lock(&dev->lock);
 	result = vhost_iotlb_user_before(mlx5p_memory_user(dev->memory), vid, msg);
+	end_log_move(dev); /* that the library refused */
+	if (moves_log(dev, vid, msg))
+		begin_log_move(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return result;
 }
@@ -504,11 +537,10 @@ mlx5p_dev_after_message(struct mlx5p_dev *dev, int vid, void *msg)
 
 	pthread_mutex_lock(&dev->lock);
 	result = vhost_iotlb_user_after(mlx5p_memory_user(dev->memory), vid, msg);
-	/* No operation tells when the log moves, as it does when memory is added in a migration. A
-	 * message begins with its number. */
-	if (*(const uint32_t *)msg == VHOST_USER_SET_LOG_BASE && dev->configured &&
-			mlx5p_memory_is_for(dev->memory, vid))
+	/* No operation tells when the log moves, as it does when memory is added in a migration. */
+	if (moves_log(dev, vid, msg) && dev->configured)
 		follow_log(dev, vid);
+	end_log_move(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return result;
 }
