@@ -23,6 +23,7 @@ enum state { PLANNED, PINNED, FAILED };
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
+#define POPULATE_STEP (UINT64_C(16) << 20)
 
 /* A finer grid is for little memory on several threads; each pin is a key on the card. */
 #define CELL_MIN (UINT64_C(128) << 20)
@@ -43,7 +44,8 @@ struct mlx5p_pin {
 
 TAILQ_HEAD(pin_list, mlx5p_pin);
 
-/* A backing file, to be written or only read by the card, and its pins in ascending order of offset, none overlapping. */
+/* A backing file, to be written or only read by the card, and its pins in ascending order of
+ * offset, none overlapping. */
 struct file {
 	TAILQ_ENTRY(file) next;
 	dev_t dev;
@@ -163,14 +165,26 @@ pin_unmap(struct mlx5p_pin *pin)
 	pin->map = NULL;
 }
 
+/* Reading fills page tables for many pages at a time where they are in memory; pinning would do it
+ * one by one, which takes twice as long. Where the kernel can't (before Linux 5.14) or a page can't
+ * be had, pinning finds out. In steps: whoever wants to map something waits for the end of one. */
+static void
+pin_populate(const struct mlx5p_pin *pin)
+{
+	uint64_t at, step;
+
+	for (at = 0; at < pin->map_len; at += step) {
+		step = RTE_MIN(pin->map_len - at, POPULATE_STEP);
+		if (madvise(RTE_PTR_ADD(pin->map, at), step, MADV_POPULATE_READ) < 0)
+			return;
+	}
+}
+
 /* Have the card reach it. */
 static int
 pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
-	/* Reading fills page tables for many pages at a time where they are in memory; pinning
-	 * would do it one by one, which takes twice as long. Where the kernel can't (before Linux
-	 * 5.14) or a page can't be had, pinning finds out. */
-	madvise(pin->map, pin->map_len, MADV_POPULATE_READ);
+	pin_populate(pin);
 	return mlx5p_region_create(pins->hw, pins->backend,
 		RTE_PTR_ADD(pin->map, pin->offset - pin->map_offset), pin->len, pin->offset,
 		pin->file->read_only, &pin->region);
