@@ -78,8 +78,10 @@ void
 mlx5p_region_destroy(const struct mlx5p_hw *hw, struct mlx5p_region *region)
 {
 	RTE_SET_USED(hw);
+	pthread_mutex_lock(&card.lock);
 	card.gone++;
 	card.bytes -= card.len[region->mkey % RTE_DIM(card.len)];
+	pthread_mutex_unlock(&card.lock);
 }
 
 /* ---- holders ---- */
@@ -439,6 +441,47 @@ a_walk_tells_the_state_of_each_pin(void **state)
 	close(file.fd);
 }
 
+/* Pins are looked for beside the last that was found: up, down, to and fro, and where that one has
+ * gone. */
+static void
+a_pin_is_found_wherever_the_last_search_ended(void **state)
+{
+	enum { PAGES = 32 };
+	static const uint8_t orders[][PAGES] = {
+		{ 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31 },
+		{ 30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0 },
+		{ 16, 31, 0, 17, 15, 1, 30, 2, 29, 14, 18, 3, 28, 13, 19, 27 },
+	};
+	const uint64_t page = 4096;
+	struct mlx5p_extent file = new_file(PAGES * page), extent;
+	struct mlx5p_hold all = { .npieces = 0 }, holds[16] = { { .npieces = 0 } };
+	size_t round, i;
+
+	RTE_SET_USED(state);
+	for (round = 0; round < RTE_DIM(orders); round++) {
+		for (i = 0; i < RTE_DIM(holds); i++) {
+			extent = part(&file, orders[round][i] * page, page);
+			assert_int_equal(take(&extent, &holds[i]), 0);
+			assert_covers(&holds[i], &extent);
+			if (i % 3 == 2) {
+				mlx5p_pins_release(pins, &holds[i]);
+				mlx5p_pins_sweep(pins);
+			}
+		}
+		assert_int_equal(take(&file, &all), 0);
+		assert_covers(&all, &file);
+		mlx5p_pins_release(pins, &all);
+		for (i = 0; i < RTE_DIM(holds); i++)
+			mlx5p_pins_release(pins, &holds[i]);
+		assert_int_equal(card.bytes, PAGES * page);
+		if (round % 2 == 0)
+			mlx5p_pins_sweep(pins);
+		else
+			mlx5p_pins_sweep_later(pins);
+	}
+	close(file.fd);
+}
+
 int
 main(void)
 {
@@ -460,6 +503,7 @@ main(void)
 		TEST(a_rollback_spares_what_others_hold),
 		TEST(hits_and_misses_are_of_what_came_into_force),
 		TEST(a_walk_tells_the_state_of_each_pin),
+		TEST(a_pin_is_found_wherever_the_last_search_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

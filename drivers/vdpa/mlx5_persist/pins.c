@@ -54,6 +54,7 @@ struct file {
 	int fd;                    /* ours */
 	uint64_t block;            /* mappings start and end on multiples of this */
 	struct pin_list pins;
+	struct mlx5p_pin *near;    /* where the last search ended; NULL: nowhere */
 };
 
 TAILQ_HEAD(file_list, file);
@@ -143,6 +144,33 @@ file_put(struct mlx5p_pins *pins, struct file *file)
 	free(file);
 }
 
+/* The first pin that ends behind @offset; NULL: none. Maps often lie in a file in their own order, so
+ * that the next one is found beside the last, however many pins there are. */
+static struct mlx5p_pin *
+file_search(struct file *file, uint64_t offset)
+{
+	struct mlx5p_pin *pin = file->near != NULL ? file->near : TAILQ_FIRST(&file->pins);
+	struct mlx5p_pin *other;
+
+	while (pin != NULL && pin->offset + pin->len <= offset)
+		pin = TAILQ_NEXT(pin, next);
+	other = pin != NULL ? TAILQ_PREV(pin, pin_list, next) : NULL;
+	for (; other != NULL && other->offset + other->len > offset;
+			other = TAILQ_PREV(pin, pin_list, next))
+		pin = other;
+	file->near = pin != NULL ? pin : TAILQ_LAST(&file->pins, pin_list);
+	return pin;
+}
+
+/* Nobody finds the pin any more. */
+static void
+file_forget(struct mlx5p_pin *pin)
+{
+	TAILQ_REMOVE(&pin->file->pins, pin, next);
+	if (pin->file->near == pin)
+		pin->file->near = NULL;
+}
+
 /* ---- one pin ---- */
 
 static int
@@ -206,7 +234,7 @@ pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
 	uint64_t bytes = pin->state == PINNED ? pin->len : 0;
 
-	TAILQ_REMOVE(&pin->file->pins, pin, next);
+	file_forget(pin);
 	pin_free(pins, pin);
 	return bytes;
 }
@@ -287,7 +315,7 @@ mlx5p_pins_sweep_later(struct mlx5p_pins *pins)
 		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
 			if (pin->holders > 0)
 				continue;
-			TAILQ_REMOVE(&file->pins, pin, next);
+			file_forget(pin);
 			pins->leaving[pins->nleaving++] = pin;
 		}
 		file_put(pins, file);
@@ -408,11 +436,8 @@ plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64
 	uint64_t stop;
 	int ret;
 
-	TAILQ_FOREACH(pin, &file->pins, next) {
-		if (pin->offset + pin->len <= offset)
-			continue;
-		if (pin->offset >= end)
-			break;
+	for (pin = file_search(file, offset); pin != NULL && pin->offset < end;
+			pin = TAILQ_NEXT(pin, next)) {
 		ret = fill_hole(hold, file, offset, pin->offset, cell, pin);
 		if (ret < 0)
 			return ret;
@@ -451,13 +476,14 @@ plan_extent(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, uint64_t
 static uint64_t
 missing(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 {
-	const struct file *file = file_find(pins, extent);
+	struct file *file = file_find(pins, extent);
 	const struct mlx5p_pin *pin;
 	uint64_t end = extent->offset + extent->len, bytes = extent->len, from, to;
 
 	if (file == NULL)
 		return bytes;
-	TAILQ_FOREACH(pin, &file->pins, next) {
+	for (pin = file_search(file, extent->offset); pin != NULL && pin->offset < end;
+			pin = TAILQ_NEXT(pin, next)) {
 		from = RTE_MAX(extent->offset, pin->offset);
 		to = RTE_MIN(end, pin->offset + pin->len);
 		bytes -= from < to ? to - from : 0;
