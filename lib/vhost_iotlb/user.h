@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the parts of the vhost-user adaptor share: vhost_user.c, the connection, and user_hook.c, its
- * messages. Internal to it. Threads: as vhost_iotlb_user.h.
+ * What the parts of the vhost-user adaptor share: vhost_user.c, the connection, and user_hook.c,
+ * its messages. Internal to it. Threads: as vhost_iotlb_user.h.
  */
 #ifndef USER_H
 #define USER_H

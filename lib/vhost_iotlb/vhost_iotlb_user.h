@@ -161,8 +161,8 @@ vhost_iotlb_user_iotlb(const struct vhost_iotlb_user *u)
 	return u->fe != NULL && u->iotlb != NULL;
 }
 
-/** Where the front-end put ring @p index, in I/O addresses; NULL: it did not, or the IOTLB is not in
- * use. Valid until the next message. */
+/** Where the front-end put ring @p index, in I/O addresses; NULL: it did not, or the IOTLB is not
+ * in use. Valid until the next message. */
 const struct vhost_iotlb_user_ring *
 vhost_iotlb_user_ring(const struct vhost_iotlb_user *u, uint32_t index);
 

@@ -171,8 +171,8 @@ regions_to_table(const struct vhost_iotlb_user *u, const struct rte_vhost_memory
 			problem = strerror(-ret);
 		if (problem == NULL)
 			continue;
-		USER_LOG(ERR, u, "memory region %" PRIu32 " (guest address %#" PRIx64 ", size %#" PRIx64
-			") refused: %s", i, r->guest_phys_addr, r->size, problem);
+		USER_LOG(ERR, u, "memory region %" PRIu32 " (guest address %#" PRIx64 ", size %#"
+			PRIx64 ") refused: %s", i, r->guest_phys_addr, r->size, problem);
 		if (result == 0)
 			result = ret == -EEXIST ? -EINVAL : ret;
 	}

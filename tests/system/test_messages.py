@@ -128,7 +128,7 @@ class Tables(Messages):
                        self.table_lost_while_running, self.empty_and_repeated)
 
     def bad_table(self, payload, fds, line):
-        """On a device that runs: refused; where the old table stays in force, so does the device."""
+        """On a device that runs: refused."""
         front = self.started()
         lines = self.log().count(line)
         self.fails(front, vhost_user.SET_MEM_TABLE, payload, fds)
@@ -136,8 +136,8 @@ class Tables(Messages):
         return front
 
     def bad_first_table(self, payload, fds):
-        """A file that ends too soon. The front-end is sent away, before the vhost library can meet a
-        ring there. (On a device that runs it looks at the rings first, and nobody can help it.)"""
+        """A file that ends too soon. The front-end is sent away, before the vhost library can meet
+        a ring there. (On a device that runs it looks at the rings first: nobody can help it.)"""
         front = self.frontend()
         front.connect()
         for name, step in front.start_steps():
@@ -203,8 +203,8 @@ class Tables(Messages):
         return fd
 
     def table_lost_while_running(self):
-        """The vhost library drops the old table before it maps the new one, and asks for a start all
-        the same: the device stays down, and a good table brings it back."""
+        """The vhost library drops the old table before it maps the new one, and asks for a start
+        all the same: the device stays down, and a good table brings it back."""
         front = self.started()
         pipe = os.pipe()
         self.fails(front, vhost_user.SET_MEM_TABLE, regions((GPA, MIB, HVA, 0)), [pipe[0]])
@@ -220,8 +220,8 @@ class Tables(Messages):
             os.close(end)
 
     def empty_and_repeated(self):
-        """No memory at all is a table, too: the rings are gone with it. One that was there before is
-        no change."""
+        """No memory at all is a table, too: the rings are gone with it. One that was there before
+        is no change."""
         front = self.started()
         for _ in range(3):
             front.set_mem_table()
@@ -343,7 +343,7 @@ class Order(Messages):
         self.good_after(front)
 
     def not_offered(self):
-        """Messages of protocol features that are not offered; the vhost library would handle them."""
+        """Messages of protocol features that are not offered; the library would handle them."""
         front = self.started()
         self.fails(front, POSTCOPY_ADVISE)
         self.fails(front, POSTCOPY_LISTEN)

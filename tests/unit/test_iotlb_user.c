@@ -271,7 +271,8 @@ static int
 attach(bool persist)
 {
 	const struct vhost_iotlb_user_conf conf = {
-		.name = "net0", .persist = persist, .iommu = negotiated != 0, .hook = &hook, .ops = &user_ops, .arg = &asked,
+		.name = "net0", .persist = persist, .iommu = negotiated != 0, .hook = &hook,
+		.ops = &user_ops, .arg = &asked,
 	};
 
 	return vhost_iotlb_user_attach(&user, VID, dev, &conf);
