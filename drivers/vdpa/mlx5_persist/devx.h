@@ -74,8 +74,8 @@ struct mlx5p_klm {
 int mlx5p_devx_create_klm(const struct mlx5p_hw *hw, uint64_t start, uint64_t len,
 		const struct mlx5p_klm *klm, uint32_t n, struct mlx5p_obj *o);
 
-/** Direct key over a umem (mr_backend=devx); addresses start at @p iova; @p read_only: nobody writes
- * through it. o->id is the key. */
+/** Direct key over a umem (mr_backend=devx); addresses start at @p iova; @p read_only: nobody
+ * writes through it. o->id is the key. */
 int mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_t iova,
 		uint64_t len, bool read_only, struct mlx5p_obj *o);
 

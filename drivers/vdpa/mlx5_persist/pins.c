@@ -144,8 +144,8 @@ file_put(struct mlx5p_pins *pins, struct file *file)
 	free(file);
 }
 
-/* The first pin that ends behind @offset; NULL: none. Maps often lie in a file in their own order, so
- * that the next one is found beside the last, however many pins there are. */
+/* The first pin that ends behind @offset; NULL: none. Maps often lie in a file in their own order,
+ * so that the next one is found beside the last, however many pins there are. */
 static struct mlx5p_pin *
 file_search(struct file *file, uint64_t offset)
 {

@@ -28,8 +28,8 @@ struct mlx5p_region {
 	struct mlx5p_obj devx_mkey;
 };
 
-/** Register @p len bytes from @p addr on, which the card reaches from @p iova on; @p read_only: it may
- * not write there.
+/** Register @p len bytes from @p addr on, which the card reaches from @p iova on; @p read_only: it
+ * may not write there.
  * @return 0 or a negative errno; then nothing is left. What it was for, the caller says. */
 int mlx5p_region_create(const struct mlx5p_hw *hw, enum mlx5p_mr_backend backend, void *addr,
 		uint64_t len, uint64_t iova, bool read_only, struct mlx5p_region *region);
