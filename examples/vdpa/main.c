@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <rte_common.h>
@@ -130,7 +131,9 @@ args_find(int argc, char **argv)
 	return i;
 }
 
-/* In whatever thread it hits; one write(2) is all that a handler may do. */
+/* In whatever thread it hits; one write(2) is all that a handler may do. Not through write(), which
+ * is a cancellation point: a driver's thread that is being cancelled would end there, and the request
+ * with it. */
 static void
 on_signal(int signum)
 {
@@ -138,7 +141,7 @@ on_signal(int signum)
 	int saved = errno;
 
 	(void)signum;
-	if (write(stop_fd, &one, sizeof(one)) < 0) {
+	if (syscall(SYS_write, stop_fd, &one, sizeof(one)) < 0) {
 		/* The counter is full: it was asked often enough already. */
 	}
 	errno = saved;
