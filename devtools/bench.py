@@ -32,7 +32,7 @@ PEER = 'librte_vdpa_mlx5.so'
 PEER_PARTS = (PEER, 'librte_common_mlx5.so')
 # What --quick builds: the programs, and what one of them loads.
 QUICK_TARGETS = ('emu/mlx5-emu-run', 'emu/verbs/libmlx5_emu_verbs.so',
-                 'app/test-vdpa/dpdk-test-vdpa')
+                 'emu/verbs/mlx5-emu-pin-bench', 'app/test-vdpa/dpdk-test-vdpa')
 
 CORES, HUGEPAGE_MB = '0,1', 64
 ATTEMPTS = 2                # at a cell until it is taken for failed
@@ -246,6 +246,7 @@ class Build:
         self.folder = folder
         self.runner = folder / 'emu' / 'mlx5-emu-run'
         self.program = folder / 'app' / 'test-vdpa' / 'dpdk-test-vdpa'
+        self.pin_bench = folder / 'emu' / 'verbs' / 'mlx5-emu-pin-bench'
         self.peer = peer_libraries()
         for path in (self.runner, self.program):
             if not path.exists():
@@ -543,6 +544,20 @@ def measure(options, build):
     return outcomes
 
 
+def pinning(options, build, outcomes):
+    """What it takes to pin the memory of first starts and nothing else, None if there are none."""
+    sizes = {cell['mem_bytes'] for cell in outcomes
+             if cell['bench'] == 'start' and cell['configuration'] == bench_reach.ONE_THREAD}
+    if not sizes or not build.pin_bench.exists():
+        return None
+    command = [build.pin_bench, str(max(sizes) >> 20), str(options.iterations)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print('bench: pinning alone: %s' % done.stderr.strip(), file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
 def document(options, build, outcomes):
     """The JSON file: all cells, and what they have in common."""
     data = {
@@ -551,7 +566,7 @@ def document(options, build, outcomes):
         'emu_device': options.emu_device, 'iterations': options.iterations,
         'configurations': [{'name': c.name, 'title': c.title, 'eal': c.eal, 'peer': c.peer}
                            for c in options.columns],
-        'cells': outcomes,
+        'cells': outcomes, 'pinning_alone': pinning(options, build, outcomes),
     }
     data['reach'] = bench_reach.measure(data)
     return data

@@ -119,19 +119,16 @@ def memory(cells, setting):
             path_us(large) / path_us(small), MEMORY_MARGIN)
 
 
-def registration(cells):
+def registration(cells, alone):
     """First starts: all memory is registered."""
     one, two = (cells.one(configuration=name) for name in (ONE_THREAD, TWO_THREADS))
     if not one or not two:
         return
     conf = [cell['result']['conf_us']['median'] for cell in (one, two)]
     yield at_least('first registration, 1 thread in times of 2', conf[0] / conf[1], TWICE_AS_MANY)
-    pins = one['report']['pins']
-    if pins['bytes_total']:
-        # What pinning that memory takes by the same run's account.
-        alone = pins['ns'] / 1000 * one['mem_bytes'] / pins['bytes_total']
-        yield at_least('first registration on 1 thread, share of pinning alone',
-                       alone / conf[0], PINNING_SHARE)
+    if alone and alone['bytes'] == one['mem_bytes']:
+        yield at_least('first registration on 1 thread, in speeds of pinning alone',
+                       alone['us']['median'] / conf[0], PINNING_SHARE)
 
 
 def clean(data):
@@ -152,7 +149,7 @@ def measure(data):
         if setting['profile'] != 'none' and setting['queue_pairs'] >= GOAL_PAIRS:
             found += restarts(resets, setting)
         found += [*commands(resets, setting), *memory(resets, setting)]
-    return found + [*registration(Cells(data, 'start')), *clean(data)]
+    return found + [*registration(Cells(data, 'start'), data['pinning_alone']), *clean(data)]
 
 
 def render(found):
