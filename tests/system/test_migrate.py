@@ -98,7 +98,8 @@ class Migrate(harness.Case):
         self.assertEqual([data['packets'][key] for key in PACKETS], [0] * len(PACKETS), data)
 
     def test_pages_that_nobody_marked_are_found(self):
-        data, result = self.soft('no_log', iterations=1, status=1)
+        """Several times, as on a busy machine no packet may come between copy and stop in one."""
+        data, result = self.soft('no_log', iterations=5, status=1)
         self.assertGreater(data['pages_different'], 0, data)
         self.assertRegex(result.stdout, r'\b[1-9]\d* pages differ')
 

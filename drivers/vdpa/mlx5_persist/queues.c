@@ -279,14 +279,19 @@ write_table(void *arg, uint32_t i)
 	pthread_mutex_unlock(&q->table_lock);
 }
 
-/* A receive queue joined those that run. It needs no packets before the others have any. */
+/* A receive queue joined those that run. It needs no packets before the others have any; but the
+ * only one needs them now: what comes meanwhile would be lost. */
 static int
 steer_later(struct mlx5p_queues *q)
 {
+	uint32_t ids[MLX5P_MAX_QUEUES];
 	bool busy;
 
-	if (mlx5p_workers_count(q->workers) == 0)
+	if (mlx5p_workers_count(q->workers) == 0 ||
+			list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, ids) == 1) {
+		mlx5p_job_wait(&q->steering);
 		return steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	}
 	pthread_mutex_lock(&q->table_lock);
 	q->ntable = list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, q->table);
 	q->table_changed = true;
