@@ -181,6 +181,21 @@ class Daemon:
                    '--iface', self.prefix, *options]
         self.process = case.spawn(case.emu(command, devices, fail, trace),
                                   stdin=subprocess.PIPE, stdout=self.stdout, stderr=self.stderr)
+        case.addCleanup(self._tell_of_failure)
+
+    def _tell_of_failure(self):
+        """What the daemon said and what its devices did, for whoever looks into a failed test."""
+        # There is no public way to ask how a test went.
+        outcome = self.case._outcome.result
+        if not any(self.case in (test, getattr(test, 'test_case', None))
+                   for test, _ in outcome.failures + outcome.errors):
+            return
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, OSError):
+            if self.process.poll() is None:
+                os.kill(self.program_pid(), signal.SIGTERM)
+                self.process.wait(EXIT_TIMEOUT)
+        with contextlib.suppress(ValueError, OSError):
+            print('the daemon of the failed test: %s' % self.result(), file=sys.stderr)
 
     def wait_socket(self, number=0):
         """Whether a socket appears before the daemon ends."""
