@@ -246,16 +246,16 @@ struct run {
 static int
 run_add(struct run *r, const struct piece *p, struct sink *sink)
 {
-	struct vhost_iotlb_map todo = piece_step(p, r->op);
+	struct vhost_iotlb_map next = piece_step(p, r->op);
 	int ret = 0;
 
-	if (r->any && continues(r->op, &r->map, &todo)) {
-		r->map.last = todo.last;
+	if (r->any && continues(r->op, &r->map, &next)) {
+		r->map.last = next.last;
 		return 0;
 	}
 	if (r->any)
 		ret = emit(sink, r->op, &r->map);
-	r->map = todo;
+	r->map = next;
 	r->any = true;
 	return ret;
 }
