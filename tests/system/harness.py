@@ -43,7 +43,12 @@ class Result:
 
     def __str__(self):
         return 'exit status %s\n--- stdout\n%s\n--- stderr\n%s\n--- report\n%s' % (
-            self.status, self.stdout[-4000:], self.stderr[-4000:], json.dumps(self.report))
+            self.status, self.stdout[-4000:], self._messages(), json.dumps(self.report))
+
+    def _messages(self):
+        """The end of them, and all of the driver's: a library that says much must not hide those."""
+        ours = [line for line in self.stderr[:-4000].splitlines() if line.startswith('mlx5_')]
+        return '\n'.join([*ours[-200:], self.stderr[-4000:]])
 
     def count(self, *opcodes):
         """How many commands of these PRM names the device executed."""
@@ -75,7 +80,7 @@ class Case(unittest.TestCase):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='mlx5p-'))
         self.addCleanup(shutil.rmtree, self.dir, True)
 
-    def emu(self, command, devices=(), fail=(), trace=False):
+    def emu(self, command, devices=(), fail=(), trace=False, latency=None):
         """The command line that runs @command on emulated devices, reporting into our folder."""
         line = [EMU_RUN, '--report', self.dir / 'report.json']
         for device in devices:
@@ -84,6 +89,8 @@ class Case(unittest.TestCase):
             line += ['--fail', spec]
         if trace:
             line += ['--trace', self.dir / 'trace.txt']
+        if latency is not None:
+            line += ['--latency', latency]
         return [str(arg) for arg in line + ['--'] + list(command)]
 
     def spawn(self, command, **kwargs):
@@ -145,6 +152,10 @@ class Case(unittest.TestCase):
         if faults:
             self.assertEqual(result.report['dma']['faults'], 0, result)
 
+    def assert_steady(self, result):
+        """No queue failed: a failure from which it was brought back shows in no packet."""
+        self.assertNotIn('went to error', result.stderr, result)
+
     def assert_status(self, result, status):
         self.assertEqual(result.status, status, result)
 
@@ -170,7 +181,8 @@ class Case(unittest.TestCase):
 class Daemon:
     """dpdk-vdpa on emulated devices, with its sockets in the test's folder."""
 
-    def __init__(self, case, devices=(), vdevs=None, fail=(), trace=False, options=(), eal_args=None):
+    def __init__(self, case, devices=(), vdevs=None, fail=(), trace=False, options=(), eal_args=None,
+                 latency=None):
         self.case = case
         self.prefix = case.dir / 'sock'
         self.stdout = open(case.dir / 'daemon.out', 'w+', encoding='utf-8')
@@ -179,7 +191,7 @@ class Daemon:
         case.addCleanup(self.stderr.close)
         command = [DAEMON, *(eal_args or eal(cores='0')), *(vdevs or [vdev()]), '--',
                    '--iface', self.prefix, *options]
-        self.process = case.spawn(case.emu(command, devices, fail, trace),
+        self.process = case.spawn(case.emu(command, devices, fail, trace, latency),
                                   stdin=subprocess.PIPE, stdout=self.stdout, stderr=self.stderr)
         case.addCleanup(self._tell_of_failure)
 

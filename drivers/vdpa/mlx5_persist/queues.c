@@ -727,6 +727,12 @@ waits_for_key(const struct mlx5p_queues *q, uint16_t queue)
 		vring.desc != NULL && vring.avail != NULL && vring.used != NULL;
 }
 
+static bool
+waits_for_key_receive(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return is_receive(queue) && waits_for_key(q, queue);
+}
+
 static int
 start_waiting(struct mlx5p_queues *q, uint16_t queue)
 {
@@ -746,8 +752,9 @@ mlx5p_queues_go_on(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 	if (i == q->n)
 		return;
 	mlx5p_queues_settle(q);
-	for_queues(q, waits_for_key, start_waiting);
+	for_queues(q, waits_for_key_receive, start_waiting);
 	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
+	for_queues(q, waits_for_key, start_waiting);
 }
 
 bool
