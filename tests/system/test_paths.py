@@ -144,6 +144,7 @@ class Combinations(harness.Case):
             with self.subTest(missing=missing):
                 self.assertIsNone(errors[number], devices[bdfs[number]])
                 self.assert_named(result.stderr, number, missing)
+        self.assert_steady(result)
 
     def assert_named(self, log, number, missing):
         """One line, if there is anything better: the path, and what would be better."""

@@ -105,11 +105,17 @@ class HungUp(Exception):
     """The front-end left behind a message, as Frontend.play() was told to."""
 
 
+def store16(memory, at, value):
+    """Write what the device may look at meanwhile, in one access. pack_into() clears what it writes to
+    first: an index of 0 in between is 65,000 descriptors more, which no ring has."""
+    memoryview(memory)[at:at + 2].cast('H')[0] = value
+
+
 class Ring:
     """One split ring in the guest's memory, with a buffer of its own for each descriptor.
 
-    What the device looks at meanwhile is read and written in native formats of struct, "@": the others
-    go byte by byte, and an index seen in the middle of that is another index.
+    What the device writes meanwhile is read in native formats of struct, "@": the others go byte by
+    byte, and an index seen in the middle of that is another index.
     """
 
     FIRST = 0                  # index of a fresh ring
@@ -146,7 +152,7 @@ class Ring:
         """An empty ring that stands somewhere, as when its guest came from another machine."""
         self._stand(index)
         for at in (self.avail, self.used):
-            struct.pack_into('@H', self.mem, at + 2, index)
+            store16(self.mem, at + 2, index)
 
     def base(self):
         """Where the device is to start."""
@@ -190,14 +196,14 @@ class Ring:
 
     def offer(self, desc):
         """Make the chain that starts with a descriptor available, whatever is written there."""
-        struct.pack_into('@H', self.mem, self.avail + 4 + 2 * (self.next_avail % self.size), desc)
+        store16(self.mem, self.avail + 4 + 2 * (self.next_avail % self.size), desc)
         self.next_avail = (self.next_avail + 1) & 0xffff
-        struct.pack_into('@H', self.mem, self.avail + 2, self.next_avail)
+        store16(self.mem, self.avail + 2, self.next_avail)
 
     def ring_doorbell(self):
         """At the card itself, where the back-end gave us its doorbell page."""
         if self.doorbell is not None:
-            struct.pack_into('@H', self.doorbell, 0, self.index)
+            store16(self.doorbell, 0, self.index)
         else:
             os.eventfd_write(self.kick, 1)
 
@@ -211,7 +217,7 @@ class Ring:
         return desc, length
 
     def want_calls(self, wanted):
-        struct.pack_into('@H', self.mem, self.avail, 0 if wanted else 1)
+        store16(self.mem, self.avail, 0 if wanted else 1)
 
     def close(self):
         os.close(self.kick)
@@ -233,8 +239,8 @@ class PackedRing(Ring):
         # Before the position all is used in this lap, from there on in the last one.
         for slot in range(self.size):
             lap = bool(index & PACKED_WRAP) == (slot < index & ~PACKED_WRAP)
-            struct.pack_into('@H', self.mem, self.desc + 16 * slot + 14,
-                             self.AVAIL | self.USED if lap else 0)
+            store16(self.mem, self.desc + 16 * slot + 14,
+                    self.AVAIL | self.USED if lap else 0)
 
     def base(self):
         return self.next_used
@@ -265,7 +271,7 @@ class PackedRing(Ring):
             pending.append((at + 14, flags | (self.AVAIL if wrap else self.USED)))
             self.next_avail = self.advance(self.next_avail)
         for at, flags in reversed(pending):
-            struct.pack_into('@H', self.mem, at, flags)
+            store16(self.mem, at, flags)
 
     def pop(self):
         at = self.desc + 16 * (self.next_used & ~PACKED_WRAP)
@@ -278,7 +284,7 @@ class PackedRing(Ring):
         return desc, length
 
     def want_calls(self, wanted):
-        struct.pack_into('@H', self.mem, self.avail + 2, 0 if wanted else 1)
+        store16(self.mem, self.avail + 2, 0 if wanted else 1)
 
 
 class Notifiers:
