@@ -10,66 +10,38 @@ BUILD_SANITIZED=$ROOT/build-sanitized
 
 say() { echo "test: $*"; }
 
-# Outcomes of a "meson test", each test counted once: "passed failed skipped". With a second log, of
-# the failed tests run again alone, those count as that one says.
+# Outcomes of a "meson test", each test counted once: "passed failed skipped".
 count() {
-	python3 - "$@" <<-'EOF'
+	python3 - "$1" <<-'EOF'
 	import json, sys
 	outcome = {'OK': 0, 'EXPECTEDFAIL': 0, 'SKIP': 2}
-	results = {}
-	try:
-	    for number, path in enumerate(sys.argv[1:]):
-	        with open(path) as log:
-	            for line in log:
-	                test = json.loads(line)
-	                if number == 0 or outcome.get(results.get(test['name']), 1) == 1:
-	                    results[test['name']] = test['result']
-	except OSError:
-	    results['log'] = 'missing'
 	counts = [0, 0, 0]
-	for result in results.values():
-	    counts[outcome.get(result, 1)] += 1
+	try:
+	    with open(sys.argv[1]) as log:
+	        for line in log:
+	            counts[outcome.get(json.loads(line)['result'], 1)] += 1
+	except OSError:
+	    counts[1] = 1
 	print(*counts)
 	EOF
 }
 
-# Names of the tests that failed.
-failed_tests() {
-	python3 - "$1" <<-'EOF'
-	import json, sys
-	with open(sys.argv[1]) as log:
-	    tests = [json.loads(line) for line in log]
-	print(*sorted({test['name'].split(' / ')[-1] for test in tests
-	               if test['result'] not in ('OK', 'EXPECTEDFAIL', 'SKIP')}))
-	EOF
-}
+# Tests at a time: most of them wait for most of their time.
+AT_ONCE=4
 
 passed=0 failed=0 skipped=0
 
-# Run suites in a build directory and add up their outcomes. What fails runs once more, alone, and
-# that is said: the first log is kept as first-*.
+# Run suites in a build directory and add up their outcomes.
 run() {
-	local dir=$1 logs=$1/meson-logs suite p f s again args=()
+	local dir=$1 suite p f s args=()
 	shift
 	for suite in "$@"; do
 		args+=(--suite "$suite")
 	done
-	rm -f "$logs"/{,first-}testlog.json
-	meson test -C "$dir" --no-rebuild --print-errorlogs "${args[@]}"
-	read -r p f s < <(count "$logs/testlog.json")
-	# Many failures are no accident.
-	if [ "$f" -gt 0 ] && [ "$f" -le 3 ] && [ -s "$logs/testlog.json" ]; then
-		again=$(failed_tests "$logs/testlog.json")
-		say "FAILED AT FIRST, once more alone: $again"
-		for suite in json txt; do
-			mv "$logs/testlog.$suite" "$logs/first-testlog.$suite"
-		done
-		# shellcheck disable=SC2086  # names are words
-		meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes 1 \
-			"${args[@]}" $again
-		read -r p f s < <(count "$logs/first-testlog.json" "$logs/testlog.json")
-		[ "$f" -gt 0 ] || say "unsteady, passed only alone: $again"
-	fi
+	rm -f "$dir/meson-logs/testlog.json"
+	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$AT_ONCE" \
+		"${args[@]}"
+	read -r p f s < <(count "$dir/meson-logs/testlog.json")
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
