@@ -233,16 +233,17 @@ static void
 status_arrived(struct vhost_iotlb_user *u, uint64_t status)
 {
 	const struct vhost_iotlb_user_ops *ops = u->conf.ops;
+	bool both = ops != NULL && ops->stop != NULL && ops->start != NULL;
 
-	if (ops == NULL || ops->stop == NULL || ops->start == NULL)
-		return;
-	if (status == 0 && u->used) {
+	if (both && status == 0 && u->used) {
 		u->status_stop = true;
 		ops->stop(u->conf.arg);
-	} else if ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && u->status_stop) {
+	} else if (both && (status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && u->status_stop) {
 		u->status_stop = false;
 		ops->start(u->conf.arg);
 	}
+	if (status == 0 && ops != NULL && ops->reset != NULL)
+		ops->reset(u->conf.arg);
 }
 
 enum rte_vhost_msg_result

@@ -52,6 +52,9 @@ struct vhost_iotlb_user_ops {
 	void (*stop)(void *arg);
 	/** DRIVER_OK after stop: start it, as in dev_conf. */
 	void (*start)(void *arg);
+	/** The guest reset the device by its status. It has stopped, by stop or before: where the
+	 * next start finds its rings, it is likely to begin with them anew. */
+	void (*reset)(void *arg);
 };
 
 /** How a connection is served. Pointers outlive the attachment. */

@@ -83,6 +83,8 @@ class Case(unittest.TestCase):
     def emu(self, command, devices=(), fail=(), trace=False, latency=None):
         """The command line that runs @command on emulated devices, reporting into our folder."""
         line = [EMU_RUN, '--report', self.dir / 'report.json']
+        if latency:
+            line += ['--latency', latency]
         for device in devices:
             line += ['--device', device]
         for spec in fail:

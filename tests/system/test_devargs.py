@@ -55,6 +55,7 @@ class Devargs(Refusal):
                                     ('event_core', '99999', 'number'),
                                     ('mr_backend', 'maybe', 'verbs or devx'),
                                     ('persist_timeout_ms', '5s', '0 to 4294967295'),
+                                    ('rewind_ms', '-1', '1 to 4294967295, or 0'),
                                     ('iommu', '1', 'off or on'),
                                     ('event_mode', '3', '0 (timer'),
                                     ('event_mode', 'interrupt', '2 (interrupts)'),

@@ -144,7 +144,7 @@ static struct vhost_iotlb_user user;
 
 /* What the driver is asked to do. */
 static struct {
-	unsigned int tables, stops, starts;
+	unsigned int tables, stops, starts, resets;
 	size_t maps;                               /* of the last table */
 } asked;
 
@@ -172,8 +172,15 @@ start_device(void *arg)
 	assert_int_equal(vhost_iotlb_user_sync_table(&user, NULL), 0);
 }
 
+static void
+see_reset(void *arg)
+{
+	assert_ptr_equal(arg, &asked);
+	asked.resets++;
+}
+
 static const struct vhost_iotlb_user_ops user_ops = {
-	.table = take_table, .stop = stop_device, .start = start_device,
+	.table = take_table, .stop = stop_device, .start = start_device, .reset = see_reset,
 };
 
 static int files[2];                               /* memfds of 64 MiB */
@@ -637,9 +644,11 @@ a_stop_is_one_reset_and_a_changed_table_none(void **state)
 	assert_int_equal(vhost_iotlb_user_stopped(&user), 0);
 	after(&wire.request);
 	handled(message_ring(GET_VRING_BASE, 1, 0));
+	assert_int_equal(asked.resets, 0);         /* it may go on */
 	handled(message_u64(SET_STATUS, 0));
 	assert_int_equal(parent.resets, 1);
 	assert_int_equal(asked.stops, 0);          /* it had stopped */
+	assert_int_equal(asked.resets, 1);
 	handled(message_u64(SET_STATUS, DRIVER_OK));
 	assert_int_equal(asked.starts, 0);         /* the vhost library starts it */
 	assert_int_equal(vhost_iotlb_user_sync_table(&user, NULL), 0);
@@ -661,6 +670,7 @@ a_status_of_0_alone_resets_too(void **state)
 	handled(message_u64(SET_STATUS, 0));
 	handled(message_u64(SET_STATUS, 0));
 	assert_int_equal(asked.stops, 1);
+	assert_int_equal(asked.resets, 2);
 	assert_int_equal(parent.resets, 1);
 	handled(message_u64(SET_STATUS, 1));
 	assert_int_equal(asked.starts, 0);

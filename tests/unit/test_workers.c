@@ -269,6 +269,88 @@ test_run_beside_a_long_job(void **state)
 	mlx5p_workers_put(w);
 }
 
+/* What is called off is not begun; what has begun comes to its end first. */
+static void
+test_cancel(void **state)
+{
+	static struct tally tally;
+	struct mlx5p_workers *w;
+	struct mlx5p_job job = { .workers = NULL };
+	unsigned int i;
+
+	(void)state;
+	mlx5p_job_cancel(&job); /* never begun */
+	assert_int_equal(mlx5p_workers_get(-1, 0, &w), 0);
+	mlx5p_workers_begin(w, &job, MOST, count, &tally);
+	mlx5p_job_cancel(&job); /* without threads: nothing has begun */
+	assert_int_equal(tally.total, 0);
+	mlx5p_workers_put(w);
+	assert_int_equal(mlx5p_workers_get(-1, 2, &w), 0);
+	for (i = 0; i < RUNS; i++) {
+		atomic_store(&tally.total, 0);
+		mlx5p_workers_begin(w, &job, MOST, count, &tally);
+		while (atomic_load(&tally.total) < i % 3)
+			sched_yield();
+		mlx5p_job_cancel(&job);
+		assert_in_range(tally.total, i % 3, MOST);
+		mlx5p_job_wait(&job); /* it is over */
+	}
+	mlx5p_workers_put(w);
+}
+
+struct turns {
+	pthread_barrier_t begun, both;
+	atomic_bool awaited;
+	atomic_uint before, after; /* numbers of the job that nobody waits for */
+};
+
+static void
+hold_up(void *arg, uint32_t i)
+{
+	struct turns *turns = arg;
+
+	if (i == 0)
+		pthread_barrier_wait(&turns->begun);
+	while (!atomic_load(&turns->awaited))
+		sched_yield();
+	atomic_fetch_add(&turns->before, 1);
+}
+
+static void
+meet_in_turn(void *arg, uint32_t i)
+{
+	struct turns *turns = arg;
+
+	(void)i;
+	atomic_store(&turns->awaited, true);
+	pthread_barrier_wait(&turns->both);
+	atomic_store(&turns->after, turns->before);
+	pthread_barrier_wait(&turns->both);
+}
+
+/* The only thread leaves a job that nobody waits for after the number that it is at. */
+static void
+test_waited_for_first(void **state)
+{
+	struct turns turns = { .awaited = false };
+	struct mlx5p_workers *w;
+	struct mlx5p_job job;
+
+	(void)state;
+	pthread_barrier_init(&turns.begun, NULL, 2);
+	pthread_barrier_init(&turns.both, NULL, 2);
+	assert_int_equal(mlx5p_workers_get(-1, 1, &w), 0);
+	mlx5p_workers_begin(w, &job, MOST, hold_up, &turns);
+	pthread_barrier_wait(&turns.begun);
+	mlx5p_workers_run(w, 2, meet_in_turn, &turns);
+	assert_int_equal(turns.after, 1);
+	mlx5p_job_wait(&job);
+	assert_int_equal(turns.before, MOST);
+	mlx5p_workers_put(w);
+	pthread_barrier_destroy(&turns.begun);
+	pthread_barrier_destroy(&turns.both);
+}
+
 /* ---- all of it at once ---- */
 
 enum { USERS = 4, DEPTH = 3 };
@@ -395,6 +477,8 @@ main(void)
 		cmocka_unit_test(test_async),
 		cmocka_unit_test(test_async_without_threads),
 		cmocka_unit_test(test_run_beside_a_long_job),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_waited_for_first),
 		cmocka_unit_test(test_stress),
 		cmocka_unit_test(test_affinity),
 		cmocka_unit_test(test_default),

@@ -21,6 +21,10 @@ enum mlx5p_persist {
 	MLX5P_PERSIST_RECONNECT,   /* pins wait persist_timeout_ms after that */
 };
 
+/* mlx5p_args.rewind_ms by default. A guest that restarts at once, or a VMM that stops and starts a
+ * device for a purpose of its own, is back by then; one that boots is not for long. */
+#define MLX5P_REWIND_MS 100
+
 /* mlx5p_args.conf_threads: as many as the machine makes worth having. */
 #define MLX5P_CONF_THREADS_AUTO UINT32_MAX
 
@@ -30,6 +34,7 @@ struct mlx5p_args {
 	uint32_t persist_timeout_ms;
 	bool iommu;                /* front-ends may switch an IOTLB on */
 	bool reuse_queues;
+	uint32_t rewind_ms;        /* after a reset; 0: suspended queues wait as they are */
 	bool ring_as;              /* desc_group_mkey, where the card has it */
 	enum mlx5p_mr_backend mr_backend;
 	int event_core;            /* processor of the event thread, -1: any */

@@ -185,7 +185,7 @@ wake_memory_at(void *arg, uint64_t when_ns)
 {
 	struct mlx5p_dev *dev = arg;
 
-	mlx5p_events_timer(dev->events, when_ns);
+	mlx5p_events_timer(dev->events, MLX5P_TIMER_MEMORY, when_ns);
 }
 
 /* ---- a connection ---- */
@@ -358,6 +358,15 @@ user_start(void *arg)
 	conf_or_say(dev, mlx5p_memory_user(dev->memory)->vid);
 }
 
+static void
+user_reset(void *arg)
+{
+	struct mlx5p_dev *dev = arg;
+
+	if (!dev->configured)
+		mlx5p_queues_rewind_later(dev->queues);
+}
+
 /* The connection has gone. With the lock held. */
 static void
 end_connection(struct mlx5p_dev *dev)
@@ -406,9 +415,12 @@ cleanup(struct mlx5p_dev *dev)
 {
 	if (dev->configured)
 		close_device(dev);
-	if (!vhost_iotlb_user_reset_owner(mlx5p_memory_user(dev->memory)))
+	if (!vhost_iotlb_user_reset_owner(mlx5p_memory_user(dev->memory))) {
 		end_connection(dev);
-	else if (dev->limbo == LIMBO_NONE)
+		return;
+	}
+	mlx5p_queues_rewind_later(dev->queues);
+	if (dev->limbo == LIMBO_NONE)
 		start_limbo(dev);
 	else
 		dev->limbo = LIMBO_AGAIN;
@@ -636,12 +648,15 @@ on_error(void *arg, uint16_t queue)
 }
 
 static void
-on_timer(void *arg)
+on_timer(void *arg, enum mlx5p_timer timer)
 {
 	struct mlx5p_dev *dev = arg;
 
 	pthread_mutex_lock(&dev->lock);
-	mlx5p_memory_expire(dev->memory);
+	if (timer == MLX5P_TIMER_MEMORY)
+		mlx5p_memory_expire(dev->memory);
+	else
+		mlx5p_queues_rewind(dev->queues);
 	pthread_mutex_unlock(&dev->lock);
 }
 
@@ -695,7 +710,7 @@ create_parts(struct mlx5p_dev *dev)
 	};
 	const struct mlx5p_memory_owner owner = {
 		.forget_keys = forget_keys, .use_key = use_key, .wake_at = wake_memory_at,
-		.stop = user_stop, .start = user_start, .arg = dev,
+		.stop = user_stop, .start = user_start, .reset = user_reset, .arg = dev,
 		.hook = mlx5p_message_hook(),
 	};
 	struct mlx5p_pace pace;

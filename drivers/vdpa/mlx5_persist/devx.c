@@ -14,22 +14,33 @@
 #include "hw.h"
 #include "mlx5p_log.h"
 
-/* Say what firmware refused and return the errno. EREMOTEIO tells that @out holds its verdict. */
+/* In words what firmware refused, and the errno. EREMOTEIO tells that @out holds its verdict. */
 static int
-refused(const struct mlx5p_hw *hw, const void *out, const char *verb, const char *what)
+verdict(const void *out, char *text, size_t len)
 {
 	int err = errno ? errno : EIO;
 
 	if (err == EREMOTEIO) {
 		uint8_t status = PRM_GET(general_obj_out_cmd_hdr, out, status);
 
-		MLX5P_LOG(ERR, hw->name, "cannot %s %s: firmware status %s (0x%x), syndrome 0x%08x",
-			verb, what, prm_status_name(status), status,
+		snprintf(text, len, "firmware status %s (0x%x), syndrome 0x%08x",
+			prm_status_name(status), status,
 			PRM_GET(general_obj_out_cmd_hdr, out, syndrome));
 	} else {
-		MLX5P_LOG(ERR, hw->name, "cannot %s %s: %s", verb, what, strerror(err));
+		snprintf(text, len, "%s", strerror(err));
 	}
 	return -err;
+}
+
+/* Say what firmware refused and return the errno. */
+static int
+refused(const struct mlx5p_hw *hw, const void *out, const char *verb, const char *what)
+{
+	char why[MLX5P_DEVX_WHY];
+	int ret = verdict(out, why, sizeof(why));
+
+	MLX5P_LOG(ERR, hw->name, "cannot %s %s: %s", verb, what, why);
+	return ret;
 }
 
 static int
@@ -444,13 +455,13 @@ mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_attr
 }
 
 int
-mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
-		uint8_t state, const struct mlx5p_virtq_attr *a)
+mlx5p_devx_try_modify_virtq(struct mlx5p_obj *o, uint64_t select, uint8_t state,
+		const struct mlx5p_virtq_attr *a, char *why, size_t len)
 {
 	uint8_t in[PRM_BYTES(create_virtio_net_q_in)] = {0};
+	uint8_t out[PRM_BYTES(general_obj_out_cmd_hdr)] = {0};
 	void *obj = PRM_ADDR(create_virtio_net_q_in, in, obj_context);
 	void *ctx = PRM_ADDR(virtio_net_q_object, obj, virtio_q_context);
-	char what[32];
 
 	fill_hdr(in, MLX5_CMD_OP_MODIFY_GENERAL_OBJECT, MLX5_OBJ_TYPE_VIRTIO_NET_Q, o->id);
 	PRM_SET(virtio_net_q_object, obj, modify_field_select, select);
@@ -459,8 +470,22 @@ mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t
 	fill_virtq(obj, a, select);
 	/* Not to be modified: it says to whoever reads a trace which queue this is. */
 	PRM_SET(virtio_q, ctx, queue_index, a->index);
-	snprintf(what, sizeof(what), "virtqueue %u", a->index);
-	return modify(hw, what, o, in, sizeof(in));
+	errno = 0;
+	if (mlx5dv_devx_obj_modify(o->obj, in, sizeof(in), out, sizeof(out)))
+		return verdict(out, why, len);
+	return 0;
+}
+
+int
+mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
+		uint8_t state, const struct mlx5p_virtq_attr *a)
+{
+	char why[MLX5P_DEVX_WHY];
+	int ret = mlx5p_devx_try_modify_virtq(o, select, state, a, why, sizeof(why));
+
+	if (ret < 0)
+		MLX5P_LOG(ERR, hw->name, "cannot modify virtqueue %u: %s", a->index, why);
+	return ret;
 }
 
 int

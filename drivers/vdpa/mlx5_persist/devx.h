@@ -140,6 +140,13 @@ int mlx5p_devx_create_virtq(const struct mlx5p_hw *hw, const struct mlx5p_virtq_
 int mlx5p_devx_modify_virtq(const struct mlx5p_hw *hw, struct mlx5p_obj *o, uint64_t select,
 		uint8_t state, const struct mlx5p_virtq_attr *a);
 
+/* Room for what firmware refuses, in words. */
+enum { MLX5P_DEVX_WHY = 128 };
+
+/** Likewise, but a refusal is not logged: @p why gets the words for it. */
+int mlx5p_devx_try_modify_virtq(struct mlx5p_obj *o, uint64_t select, uint8_t state,
+		const struct mlx5p_virtq_attr *a, char *why, size_t len);
+
 struct mlx5p_virtq_status {
 	uint8_t state;
 	uint8_t error_type;

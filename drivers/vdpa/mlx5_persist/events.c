@@ -21,7 +21,7 @@
 #include "hw.h"
 #include "mlx5p_log.h"
 
-/* What an epoll event is about: kind in the upper half, queue in the lower. */
+/* What an epoll event is about: kind in the upper half, queue or timer in the lower. */
 enum { WAKE_SELF = 1, WAKE_COMPLETION, WAKE_ERROR, WAKE_KICK, WAKE_TIMER };
 #define WAKE(kind, queue) ((uint64_t)(kind) << 32 | (queue))
 
@@ -34,7 +34,7 @@ struct mlx5p_events {
 	struct mlx5dv_devx_event_channel *completions, *errors;
 	struct mlx5p_pace pace;    /* the thread's */
 	int epoll;
-	int timer;                 /* timerfd */
+	int timers[MLX5P_TIMERS];  /* timerfds */
 	int self;                  /* eventfd: look at the following */
 	atomic_bool leave;
 	_Atomic uint64_t calls[MLX5P_MAX_QUEUES / CALLS_PER_WORD]; /* a bit a queue to be called */
@@ -80,12 +80,12 @@ run_calls(struct mlx5p_events *ev)
 
 /* A timer that was set anew meanwhile has not expired. */
 static void
-run_timer(struct mlx5p_events *ev)
+run_timer(struct mlx5p_events *ev, enum mlx5p_timer timer)
 {
 	uint64_t expirations;
 
-	if (read(ev->timer, &expirations, sizeof(expirations)) == sizeof(expirations))
-		ev->handlers.timer(ev->arg);
+	if (read(ev->timers[timer], &expirations, sizeof(expirations)) == sizeof(expirations))
+		ev->handlers.timer(ev->arg, timer);
 }
 
 static void
@@ -103,7 +103,7 @@ handle(struct mlx5p_events *ev, uint64_t what)
 		drain_channel(ev, ev->errors, ev->handlers.error);
 		break;
 	case WAKE_TIMER:
-		run_timer(ev);
+		run_timer(ev, (uint32_t)what);
 		break;
 	case WAKE_SELF:
 		run_calls(ev);
@@ -195,6 +195,20 @@ watch(struct mlx5p_events *ev, int fd, uint32_t how, uint64_t what)
 }
 
 static int
+open_timers(struct mlx5p_events *ev)
+{
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < RTE_DIM(ev->timers) && ret == 0; i++) {
+		ev->timers[i] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		ret = ev->timers[i] < 0 ? -errno :
+			watch(ev, ev->timers[i], EPOLLIN, WAKE(WAKE_TIMER, i));
+	}
+	return ret;
+}
+
+static int
 open_channel(struct mlx5p_events *ev, uint64_t kind, struct mlx5dv_devx_event_channel **channel)
 {
 	int flags;
@@ -221,9 +235,9 @@ mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace
 	if (ev == NULL)
 		return -ENOMEM;
 	*ev = (struct mlx5p_events) {
-		.hw = hw, .handlers = *handlers, .arg = arg, .pace = *pace, .timer = -1,
-		.self = -1,
+		.hw = hw, .handlers = *handlers, .arg = arg, .pace = *pace, .self = -1,
 	};
+	memset(ev->timers, -1, sizeof(ev->timers));
 	ev->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (ev->epoll < 0) {
 		ret = -errno;
@@ -234,14 +248,9 @@ mlx5p_events_create(const struct mlx5p_hw *hw, int core, const struct mlx5p_pace
 		ret = -errno;
 		goto fail;
 	}
-	ev->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (ev->timer < 0) {
-		ret = -errno;
-		goto fail;
-	}
 	ret = watch(ev, ev->self, EPOLLIN, WAKE(WAKE_SELF, 0));
 	if (ret == 0)
-		ret = watch(ev, ev->timer, EPOLLIN, WAKE(WAKE_TIMER, 0));
+		ret = open_timers(ev);
 	if (ret == 0)
 		ret = open_channel(ev, WAKE_COMPLETION, &ev->completions);
 	if (ret == 0)
@@ -272,6 +281,8 @@ mlx5p_events_stop(struct mlx5p_events *ev)
 void
 mlx5p_events_destroy(struct mlx5p_events *ev)
 {
+	size_t i;
+
 	if (ev == NULL)
 		return;
 	mlx5p_events_stop(ev);
@@ -279,8 +290,10 @@ mlx5p_events_destroy(struct mlx5p_events *ev)
 		mlx5dv_devx_destroy_event_channel(ev->errors);
 	if (ev->completions != NULL)
 		mlx5dv_devx_destroy_event_channel(ev->completions);
-	if (ev->timer >= 0)
-		close(ev->timer);
+	for (i = 0; i < RTE_DIM(ev->timers); i++) {
+		if (ev->timers[i] >= 0)
+			close(ev->timers[i]);
+	}
 	if (ev->self >= 0)
 		close(ev->self);
 	if (ev->epoll >= 0)
@@ -334,13 +347,13 @@ mlx5p_events_kick_del(struct mlx5p_events *ev, int fd)
 }
 
 void
-mlx5p_events_timer(struct mlx5p_events *ev, uint64_t when_ns)
+mlx5p_events_timer(struct mlx5p_events *ev, enum mlx5p_timer timer, uint64_t when_ns)
 {
 	const struct itimerspec when = { .it_value = {
 		.tv_sec = when_ns / NS_PER_S, .tv_nsec = when_ns % NS_PER_S,
 	} };
 
-	timerfd_settime(ev->timer, TFD_TIMER_ABSTIME, &when, NULL);
+	timerfd_settime(ev->timers[timer], TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 void

@@ -4,7 +4,7 @@
  *
  * Owns: one thread and what wakes it: the card's completion channel (a CQ got an entry: the guest
  * is to be notified), its error channel (a virtqueue went to error), the kick descriptors of the
- * guest (a queue is to be rung), requests to call a guest, and one timer. In the timer modes of
+ * guest (a queue is to be rung), requests to call a guest, and timers. In the timer modes of
  * pace.h it polls while there is traffic; else it sleeps. It runs from probe to remove, on all
  * processors or on event_core.
  *
@@ -22,12 +22,19 @@
 struct mlx5p_hw;
 struct mlx5p_events;
 
+/* What time is kept for, each by itself. */
+enum mlx5p_timer {
+	MLX5P_TIMER_MEMORY,          /* pins wait no more */
+	MLX5P_TIMER_REWIND,          /* queues are made ready for the next start */
+	MLX5P_TIMERS,
+};
+
 struct mlx5p_event_handlers {
 	void (*completion)(void *arg, uint16_t queue); /* its CQ raised an event */
 	void (*error)(void *arg, uint16_t queue);
 	void (*kick)(void *arg, uint16_t queue);
 	void (*call)(void *arg, uint16_t queue);
-	void (*timer)(void *arg);    /* the time of mlx5p_events_timer() has come */
+	void (*timer)(void *arg, enum mlx5p_timer timer); /* its time has come */
 	uint32_t (*poll)(void *arg); /* all CQs; returns the number of completions of the busiest */
 	void (*arm)(void *arg);      /* all CQs */
 };
@@ -64,8 +71,8 @@ int mlx5p_events_kick_add(struct mlx5p_events *events, int fd, uint16_t queue);
 void mlx5p_events_kick_del(struct mlx5p_events *events, int fd);
 
 /** Have the thread call the timer's handler as soon as CLOCK_MONOTONIC reads @p when_ns; 0: not at
- * all. Replaces what was said before, but for a handler that has begun. */
-void mlx5p_events_timer(struct mlx5p_events *events, uint64_t when_ns);
+ * all. Replaces what was said of @p timer before, but for a handler that has begun. */
+void mlx5p_events_timer(struct mlx5p_events *events, enum mlx5p_timer timer, uint64_t when_ns);
 
 /** Have the thread call the guest of a queue. */
 void mlx5p_events_call(struct mlx5p_events *events, uint16_t queue);

@@ -326,11 +326,20 @@ user_start(void *arg)
 	m->owner.start(m->owner.arg);
 }
 
+static void
+user_reset(void *arg)
+{
+	struct mlx5p_memory *m = arg;
+
+	m->owner.reset(m->owner.arg);
+}
+
 int
 mlx5p_memory_attach(struct mlx5p_memory *m, int vid)
 {
 	static const struct vhost_iotlb_user_ops ops = {
 		.table = user_table, .stop = user_stop, .start = user_start,
+		.reset = user_reset,
 	};
 	const struct vhost_iotlb_user_conf conf = {
 		.name = m->hw->name,

@@ -50,6 +50,8 @@ struct mlx5p_memory_owner {
 	 * it, as the vhost library would have it. */
 	void (*stop)(void *arg);
 	void (*start)(void *arg);
+	/** The guest reset the device by its status; it has stopped. */
+	void (*reset)(void *arg);
 	void *arg;
 	/** What the vhost library shows messages of a connection to; they are handed to
 	 * vhost_iotlb_user_before() and after(). */

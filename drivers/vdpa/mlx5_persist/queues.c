@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <time.h>
 
 #include <mlx5_prm.h>
 #include <rte_common.h>
@@ -17,15 +16,26 @@
 #include "mlx5p_log.h"
 #include "path.h"
 #include "queues.h"
-#include "steer.h"
+#include "reception.h"
 #include "wants.h"
 #include "workers.h"
+
+#define NS_IN_S UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
+
+/* Some queues, and what to do for each on the configured threads. */
+struct round {
+	struct mlx5p_queues *q;
+	uint16_t queues[MLX5P_MAX_QUEUES];
+	uint32_t n;
+	int (*fn)(struct mlx5p_queues *q, uint16_t queue);
+	atomic_int ret;            /* the first error: none is begun after it */
+};
 
 struct mlx5p_queues {
 	struct mlx5p_virtq_env env;
 	struct mlx5p_workers *workers;
-	struct mlx5p_steer *steer;
-	pthread_mutex_t steer_lock; /* all use of it */
+	struct mlx5p_reception *reception;
 	struct mlx5p_virtq *virtqs;
 	uint32_t n;
 	struct mlx5p_wants wants;
@@ -34,18 +44,19 @@ struct mlx5p_queues {
 	atomic_uint top;           /* queues from here on never had an event queue */
 	struct mlx5p_conn conn;    /* of the last start */
 
+	/* In the background: stopped queues are changed ahead of their start. It owns those that it
+	 * has begun, until settle() takes them all. */
+	struct mlx5p_job rewinding;
+	struct round to_rewind;
+	uint32_t rewind_ms;        /* from a reset on; 0: never */
+	uint64_t rewind_at;        /* CLOCK_MONOTONIC in ns; 0: not */
+
 	/* In the background: queues are made ahead or anew. It owns them until settle(). */
 	struct mlx5p_job making;
 	bool renewal_due;          /* not begun yet */
 	uint32_t renew_mkey, renew_ring_mkey;
 	uint32_t renewed;          /* the one of renew_one() */
 	uint32_t keeper;           /* a receive queue that the table lists meanwhile */
-
-	/* In the background: the table follows receive queues that joined. */
-	struct mlx5p_job steering;
-	pthread_mutex_t table_lock;
-	uint32_t table[MLX5P_MAX_QUEUES], ntable;
-	bool table_changed, table_busy;
 };
 
 /* virtio-net: even queues receive, odd ones transmit (virtio 1.2, section 5.1.2). */
@@ -89,6 +100,24 @@ mlx5p_queues_get(struct mlx5p_queues *q, uint16_t queue)
 	return &q->virtqs[queue];
 }
 
+/* ---- in the background ---- */
+
+void
+mlx5p_queues_settle(struct mlx5p_queues *q)
+{
+	mlx5p_job_wait(&q->making);
+	mlx5p_reception_settle(q->reception);
+}
+
+/* All queues are the caller's. What is changed ahead of a start has no time left; what is made is
+ * needed in any case. */
+static void
+settle(struct mlx5p_queues *q)
+{
+	mlx5p_job_cancel(&q->rewinding);
+	mlx5p_queues_settle(q);
+}
+
 /* ---- making them ---- */
 
 static void
@@ -96,9 +125,7 @@ unlist(void *arg, uint32_t virtq_id)
 {
 	struct mlx5p_queues *q = arg;
 
-	pthread_mutex_lock(&q->steer_lock);
-	mlx5p_steer_forget(q->steer, virtq_id);
-	pthread_mutex_unlock(&q->steer_lock);
+	mlx5p_reception_forget(q->reception, virtq_id);
 }
 
 /* Once, so that an operator knows what a reset costs on this card. */
@@ -124,8 +151,6 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 
 	if (q == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&q->steer_lock, NULL);
-	pthread_mutex_init(&q->table_lock, NULL);
 	q->env = (struct mlx5p_virtq_env) {
 		.hw = hw,
 		.events = events,
@@ -133,17 +158,19 @@ mlx5p_queues_create(struct mlx5p_hw *hw, struct mlx5p_events *events,
 		.interrupts = args->event_mode == MLX5P_EVENT_INTERRUPT,
 		.changeable = mlx5p_path_changeable(caps),
 		.reuse = args->reuse_queues && mlx5p_path_resumes(caps),
+		.rewind = true,
 		.unlist = unlist,
 		.unlist_arg = q,
 	};
 	q->workers = workers;
+	q->rewind_ms = args->rewind_ms;
 	q->ahead = RTE_MIN(2 * args->queues, n);
 	q->ahead_size = args->queue_size;
-	q->steer = mlx5p_steer_create(hw);
+	q->reception = mlx5p_reception_create(hw, workers);
 	q->conn.vid = MLX5P_NOBODY;
 	mlx5p_wants_init(&q->wants);
 	q->virtqs = calloc(n, sizeof(*q->virtqs));
-	if (q->steer == NULL || q->virtqs == NULL) {
+	if (q->reception == NULL || q->virtqs == NULL) {
 		mlx5p_queues_destroy(q);
 		return -ENOMEM;
 	}
@@ -161,25 +188,15 @@ mlx5p_queues_destroy(struct mlx5p_queues *q)
 
 	if (q == NULL)
 		return;
-	mlx5p_queues_settle(q);
+	settle(q);
 	for (i = 0; i < q->n; i++)
 		mlx5p_virtq_free(&q->virtqs[i]);
-	mlx5p_steer_destroy(q->steer);
-	pthread_mutex_destroy(&q->table_lock);
-	pthread_mutex_destroy(&q->steer_lock);
+	mlx5p_reception_destroy(q->reception);
 	free(q->virtqs);
 	free(q);
 }
 
 /* ---- for several queues, on the configured threads ---- */
-
-struct round {
-	struct mlx5p_queues *q;
-	uint16_t queues[MLX5P_MAX_QUEUES];
-	uint32_t n;
-	int (*fn)(struct mlx5p_queues *q, uint16_t queue);
-	atomic_int ret;            /* the first error: none is begun after it */
-};
 
 static void
 round_one(void *arg, uint32_t i)
@@ -194,29 +211,34 @@ round_one(void *arg, uint32_t i)
 		atomic_compare_exchange_strong(&round->ret, &none, ret);
 }
 
+/* @fn is to be called for each of the queues that @match picks. */
+static void
+plan_round(struct mlx5p_queues *q, struct round *round,
+		bool (*match)(const struct mlx5p_queues *q, uint16_t queue),
+		int (*fn)(struct mlx5p_queues *q, uint16_t queue))
+{
+	uint32_t i;
+
+	round->q = q;
+	round->fn = fn;
+	round->n = 0;
+	round->ret = 0;
+	for (i = 0; i < q->n; i++) {
+		if (match(q, i))
+			round->queues[round->n++] = i;
+	}
+}
+
 /* @fn for each of the queues that @match picks. @return 0 or the first error. */
 static int
 for_queues(struct mlx5p_queues *q, bool (*match)(const struct mlx5p_queues *q, uint16_t queue),
 		int (*fn)(struct mlx5p_queues *q, uint16_t queue))
 {
-	struct round round = { .q = q, .fn = fn };
-	uint32_t i;
+	struct round round;
 
-	for (i = 0; i < q->n; i++) {
-		if (match(q, i))
-			round.queues[round.n++] = i;
-	}
+	plan_round(q, &round, match, fn);
 	mlx5p_workers_run(q->workers, round.n, round_one, &round);
 	return round.ret;
-}
-
-/* ---- in the background ---- */
-
-void
-mlx5p_queues_settle(struct mlx5p_queues *q)
-{
-	mlx5p_job_wait(&q->making);
-	mlx5p_job_wait(&q->steering);
 }
 
 /* ---- which queues packets go to ---- */
@@ -236,47 +258,13 @@ list_receivers(const struct mlx5p_queues *q, enum mlx5p_virtq_state state,
 	return n;
 }
 
-static int
-steer(struct mlx5p_queues *q, const uint32_t *ids, uint32_t n)
-{
-	int ret;
-
-	pthread_mutex_lock(&q->steer_lock);
-	ret = mlx5p_steer_set(q->steer, ids, n);
-	pthread_mutex_unlock(&q->steer_lock);
-	return ret;
-}
-
 /* Lead packets to the receive queues in @state, @without left out. */
 static int
 steer_to(struct mlx5p_queues *q, enum mlx5p_virtq_state state, const struct mlx5p_virtq *without)
 {
 	uint32_t ids[MLX5P_MAX_QUEUES];
 
-	return steer(q, ids, list_receivers(q, state, without, ids));
-}
-
-/* As often as the list changed meanwhile. */
-static void
-write_table(void *arg, uint32_t i)
-{
-	uint32_t ids[MLX5P_MAX_QUEUES], n;
-	struct mlx5p_queues *q = arg;
-
-	RTE_SET_USED(i);
-	pthread_mutex_lock(&q->table_lock);
-	while (q->table_changed) {
-		q->table_changed = false;
-		n = q->ntable;
-		memcpy(ids, q->table, n * sizeof(ids[0]));
-		pthread_mutex_unlock(&q->table_lock);
-		if (steer(q, ids, n) < 0)
-			MLX5P_LOG(WARNING, q->env.hw->name,
-				"receive queues that joined get no packets");
-		pthread_mutex_lock(&q->table_lock);
-	}
-	q->table_busy = false;
-	pthread_mutex_unlock(&q->table_lock);
+	return mlx5p_reception_set(q->reception, ids, list_receivers(q, state, without, ids));
 }
 
 /* A receive queue joined those that run. It needs no packets before the others have any; but the
@@ -285,24 +273,62 @@ static int
 steer_later(struct mlx5p_queues *q)
 {
 	uint32_t ids[MLX5P_MAX_QUEUES];
-	bool busy;
+	uint32_t n = list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, ids);
 
-	if (mlx5p_workers_count(q->workers) == 0 ||
-			list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, ids) == 1) {
-		mlx5p_job_wait(&q->steering);
-		return steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
-	}
-	pthread_mutex_lock(&q->table_lock);
-	q->ntable = list_receivers(q, MLX5P_VIRTQ_RUNNING, NULL, q->table);
-	q->table_changed = true;
-	busy = q->table_busy;
-	q->table_busy = true;
-	pthread_mutex_unlock(&q->table_lock);
-	if (!busy) {
-		mlx5p_job_wait(&q->steering);
-		mlx5p_workers_begin(q->workers, &q->steering, 1, write_table, q);
-	}
-	return 0;
+	if (n > 1)
+		return mlx5p_reception_set_later(q->reception, ids, n);
+	mlx5p_reception_settle(q->reception);
+	return mlx5p_reception_set(q->reception, ids, n);
+}
+
+/* ---- changing them ahead of a start ---- */
+
+static bool
+stands_off(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return mlx5p_virtq_stands_off(&q->virtqs[queue]);
+}
+
+static int
+rewind_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	return mlx5p_virtq_rewind(&q->virtqs[queue]);
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * NS_IN_S + now.tv_nsec;
+}
+
+static void
+rewind_at(struct mlx5p_queues *q, uint64_t when_ns)
+{
+	if (when_ns != q->rewind_at)
+		mlx5p_events_timer(q->env.events, MLX5P_TIMER_REWIND, when_ns);
+	q->rewind_at = when_ns;
+}
+
+void
+mlx5p_queues_rewind_later(struct mlx5p_queues *q)
+{
+	if (q->rewind_ms != 0 && q->env.reuse && q->env.rewind &&
+			mlx5p_workers_count(q->workers) > 0)
+		rewind_at(q, now_ns() + q->rewind_ms * NS_PER_MS);
+}
+
+void
+mlx5p_queues_rewind(struct mlx5p_queues *q)
+{
+	if (q->rewind_at == 0 || now_ns() < q->rewind_at)
+		return;
+	q->rewind_at = 0;
+	settle(q);
+	plan_round(q, &q->to_rewind, stands_off, rewind_queue);
+	mlx5p_workers_begin(q->workers, &q->rewinding, q->to_rewind.n, round_one, &q->to_rewind);
 }
 
 /* ---- making them ahead, and dropping them ---- */
@@ -345,7 +371,7 @@ prepare(struct mlx5p_queues *q)
 int
 mlx5p_queues_prepare(struct mlx5p_queues *q)
 {
-	mlx5p_queues_settle(q);
+	settle(q);
 	return q->ahead > 0 ? prepare(q) : 0;
 }
 
@@ -365,7 +391,8 @@ mlx5p_queues_prepare_later(struct mlx5p_queues *q)
 {
 	uint32_t i;
 
-	mlx5p_queues_settle(q);
+	rewind_at(q, 0);
+	settle(q);
 	for (i = 0; i < q->n; i++)
 		q->virtqs[i].ring = (struct mlx5p_ring) { .size = 0 };
 	if (q->ahead > 0)
@@ -398,11 +425,9 @@ drop_queue(struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_drop(struct mlx5p_queues *q)
 {
-	mlx5p_queues_settle(q);
+	settle(q);
 	q->renewal_due = false;
-	pthread_mutex_lock(&q->steer_lock);
-	mlx5p_steer_clear(q->steer);
-	pthread_mutex_unlock(&q->steer_lock);
+	mlx5p_reception_clear(q->reception);
 	for_queues(q, knows_memory, drop_queue);
 }
 
@@ -411,7 +436,7 @@ mlx5p_queues_drop_stale(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mke
 {
 	uint32_t i;
 
-	mlx5p_queues_settle(q);
+	settle(q);
 	for (i = 0; i < q->n; i++) {
 		if (knows_memory(q, i) && knows_other_keys(&q->virtqs[i], mkey, ring_mkey))
 			mlx5p_virtq_drop(&q->virtqs[i]);
@@ -463,9 +488,9 @@ renew_all(void *arg, uint32_t i)
 	q->keeper = q->n;
 	if (list_receivers(q, MLX5P_VIRTQ_SUSPENDED, NULL, ids) > 1) {
 		q->keeper = find_keeper(q);
-		steer(q, &q->virtqs[q->keeper].obj.id, 1);
+		mlx5p_reception_set(q->reception, &q->virtqs[q->keeper].obj.id, 1);
 	} else {
-		steer(q, NULL, 0);
+		mlx5p_reception_set(q->reception, NULL, 0);
 	}
 	for_queues(q, is_spent, renew_queue);
 	if (q->keeper < q->n) {
@@ -481,7 +506,7 @@ static void
 begin_renewal(struct mlx5p_queues *q)
 {
 	q->renewal_due = false;
-	mlx5p_queues_settle(q);
+	settle(q);
 	mlx5p_workers_begin(q->workers, &q->making, 1, renew_all, q);
 }
 
@@ -584,7 +609,8 @@ mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
 {
 	int ret;
 
-	mlx5p_queues_settle(q);
+	rewind_at(q, 0);
+	settle(q);
 	q->renewal_due = false;
 	q->conn = *conn;
 	ret = for_queues(q, is_wanted_receive, start_queue);
@@ -604,7 +630,7 @@ is_started_transmit(const struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_stop(struct mlx5p_queues *q)
 {
-	mlx5p_queues_settle(q);
+	settle(q);
 	for_queues(q, is_started_transmit, stop_queue);
 	for_queues(q, is_started, stop_queue);
 }
@@ -624,7 +650,7 @@ switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 		ret = start_queue(q, queue);
 		return ret == 0 && is_receive(queue) ? steer_later(q) : ret;
 	}
-	mlx5p_job_wait(&q->steering);
+	mlx5p_reception_settle(q->reception);
 	/* Packets go elsewhere before the queue stops. */
 	if (running && is_receive(queue))
 		ret = steer_to(q, MLX5P_VIRTQ_RUNNING, vq);
@@ -653,7 +679,7 @@ mlx5p_queues_want(struct mlx5p_queues *q, int vid, uint16_t queue, bool on, bool
 void
 mlx5p_queues_recover(struct mlx5p_queues *q, uint16_t queue)
 {
-	mlx5p_queues_settle(q);
+	settle(q);
 	/* Destroying the object took it off the table, which leaves packets to the other queues. */
 	if (mlx5p_virtq_recover(&q->virtqs[queue]) && is_receive(queue))
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
@@ -676,7 +702,7 @@ set_bitmap(struct mlx5p_queues *q, uint16_t queue)
 void
 mlx5p_queues_set_bitmap(struct mlx5p_queues *q, const struct mlx5p_bitmap *bitmap)
 {
-	mlx5p_queues_settle(q);
+	settle(q);
 	q->conn.guest.bitmap = *bitmap;
 	for_queues(q, is_running, set_bitmap);
 	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
@@ -751,7 +777,7 @@ mlx5p_queues_go_on(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 		;
 	if (i == q->n)
 		return;
-	mlx5p_queues_settle(q);
+	settle(q);
 	for_queues(q, waits_for_key_receive, start_waiting);
 	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 	for_queues(q, waits_for_key, start_waiting);
@@ -763,7 +789,7 @@ mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 	struct mlx5p_guest *guest = &q->conn.guest;
 	uint32_t i;
 
-	mlx5p_queues_settle(q);
+	settle(q);
 	for (i = 0; i < q->n && !is_running(q, i); i++)
 		;
 	if (i == q->n)

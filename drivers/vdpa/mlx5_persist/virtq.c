@@ -186,17 +186,26 @@ difference(const struct mlx5p_virtq_attr *has, const struct mlx5p_virtq_attr *wa
 	return select;
 }
 
+/* modify_field_select that makes sure of it. */
+static uint64_t
+to_change(const struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *want)
+{
+	return difference(&vq->attr, want) | vq->doubtful;
+}
+
 /* INIT, SUSPENDED -> RUNNING in one command. */
 static int
 make_ready(struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 {
-	uint64_t select = difference(&vq->attr, attr) | MLX5_VIRTQ_MODIFY_STATE;
+	uint64_t select = to_change(vq, attr) | MLX5_VIRTQ_MODIFY_STATE;
 	int ret;
 
 	ret = mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, select, MLX5_VIRTQ_STATE_RDY, attr);
-	if (ret == 0)
-		vq->attr = *attr;
-	return ret;
+	if (ret < 0)
+		return ret;
+	vq->attr = *attr;
+	vq->doubtful = 0;
+	return 0;
 }
 
 /* All that another object needs: its index and its event queue. */
@@ -244,6 +253,7 @@ create(struct mlx5p_virtq *vq, struct mlx5p_virtq_attr *attr)
 	atomic_fetch_add(&vq->env->made, 1);
 	vq->attr = *attr;
 	vq->attr.bitmap = (struct mlx5p_bitmap) { .mkey = 0 };
+	vq->doubtful = 0;
 	vq->state = MLX5P_VIRTQ_INIT;
 	ret = mlx5p_events_subscribe_virtq(vq->env->events, &vq->obj, vq->index);
 	if (ret < 0)
@@ -274,11 +284,17 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 	return ret;
 }
 
+/* Where a ring starts from scratch. Of a packed one: the wrap counters, which begin at 1 (virtio
+ * 1.2, section 2.8.1). */
+static uint16_t
+first_index(const struct mlx5p_ring *ring)
+{
+	return ring->packed ? 1 << 15 : 0;
+}
+
 int
 mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, bool reset)
 {
-	/* Of a packed ring: the wrap counters, which begin at 1 (virtio 1.2, section 2.8.1). */
-	uint16_t first = vq->ring.packed ? 1 << 15 : 0;
 	struct mlx5p_guest guest = vq->guest;
 	struct mlx5p_ring ring = vq->ring;
 	struct mlx5p_virtq_attr attr;
@@ -289,7 +305,7 @@ mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, boo
 	if (ret < 0 || (mkey == 0 && (vq->env->changeable & MLX5_VIRTQ_MODIFY_Q_MKEY) == 0))
 		return ret;
 	if (reset)
-		ring.avail_index = ring.used_index = first;
+		ring.avail_index = ring.used_index = first_index(&vq->ring);
 	guest.mkey = mkey;
 	guest.ring_mkey = ring_mkey;
 	attr = attr_of(vq, &ring, &guest);
@@ -303,7 +319,43 @@ may_become(const struct mlx5p_virtq *vq, const struct mlx5p_virtq_attr *attr)
 	if (vq->state != MLX5P_VIRTQ_INIT &&
 			(vq->state != MLX5P_VIRTQ_SUSPENDED || !vq->env->reuse))
 		return false;
-	return (difference(&vq->attr, attr) & ~vq->env->changeable) == 0;
+	return (to_change(vq, attr) & ~vq->env->changeable) == 0;
+}
+
+static uint64_t
+to_rewind(const struct mlx5p_virtq *vq, struct mlx5p_virtq_attr *attr)
+{
+	*attr = vq->attr;
+	attr->hw_available_index = attr->hw_used_index = first_index(&vq->ring);
+	return difference(&vq->attr, attr);
+}
+
+bool
+mlx5p_virtq_stands_off(const struct mlx5p_virtq *vq)
+{
+	struct mlx5p_virtq_attr attr;
+
+	return vq->state == MLX5P_VIRTQ_SUSPENDED && vq->env->reuse && to_rewind(vq, &attr) != 0;
+}
+
+int
+mlx5p_virtq_rewind(struct mlx5p_virtq *vq)
+{
+	struct mlx5p_virtq_attr attr;
+	uint64_t select = to_rewind(vq, &attr);
+	char why[MLX5P_DEVX_WHY];
+	int ret;
+
+	ret = mlx5p_devx_try_modify_virtq(&vq->obj, select, 0, &attr, why, sizeof(why));
+	if (ret == 0) {
+		vq->attr = attr;
+		return 0;
+	}
+	vq->doubtful = select;
+	if (atomic_exchange(&vq->env->rewind, false))
+		MLX5P_LOG(NOTICE, vq->env->hw->name, "virtqueue %u is not changed ahead of its "
+			"start: %s: no queue is from now on", vq->index, why);
+	return ret;
 }
 
 /* Get the object to RDY on the cheapest path that the card allows. */

@@ -20,6 +20,7 @@
  *	INIT -> RUNNING		start(): one modify of state and of what differs, where the card can
  *				change that; else via NONE
  *	SUSPENDED -> RUNNING	start(): likewise, where the card resumes and reuse_queues=1
+ *	SUSPENDED -> SUSPENDED	rewind(): other indices; start() finds what the object has by then
  *	RUNNING -> SUSPENDED	stop(): modify to SUSPEND, query the indices
  *	RUNNING -> NONE		stop() of a queue in error: its object can only be destroyed
  *	RUNNING -> RUNNING	pause() and go_on(), through SUSPENDED
@@ -71,6 +72,7 @@ struct mlx5p_virtq_env {
 	atomic_uint_fast64_t made; /* queue objects, since the probe */
 	atomic_bool reuse;         /* SUSPEND -> RDY: allowed and possible; no more once refused */
 	atomic_bool no_ring_mkey;  /* the card refused one */
+	atomic_bool rewind;        /* rewind() is worth trying; no more once refused */
 	/* Called before a queue object is destroyed: no RQT may list it afterwards. */
 	void (*unlist)(void *arg, uint32_t virtq_id);
 	void *unlist_arg;
@@ -98,7 +100,8 @@ struct mlx5p_virtq {
 	enum mlx5p_virtq_state state;
 	struct mlx5p_obj obj;
 	struct mlx5p_obj refused;  /* an object that was to be destroyed and is not yet */
-	struct mlx5p_virtq_attr attr; /* as the object has it */
+	struct mlx5p_virtq_attr attr; /* as the object has it... */
+	uint64_t doubtful;         /* ...but for these, MLX5_VIRTQ_MODIFY_*: nobody knows */
 	bool event_qp_spent;       /* an object on it was destroyed: reset it before the next */
 	uint16_t size;             /* of the resources below; 0: there are none */
 	struct mlx5p_umem umem[3];
@@ -136,6 +139,16 @@ int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
  * @return 0, or a negative errno, logged; the queue has no object then.
  */
 int mlx5p_virtq_renew(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey, bool reset);
+
+/** Is the object of a stopped queue to go on, and not where a ring that starts from scratch does? */
+bool mlx5p_virtq_stands_off(const struct mlx5p_virtq *vq);
+
+/**
+ * Set such an object to where a ring starts from scratch, ahead of the next start, which compares
+ * what it needs with what it finds. Where the ring stopped is not forgotten: go_on() goes there.
+ * @return 0; or a negative errno, logged once for all queues: start() sets it in any case.
+ */
+int mlx5p_virtq_rewind(struct mlx5p_virtq *vq);
 
 /**
  * Start the queue on @p ring. Rings its doorbell once and signals the call descriptor once, so that

@@ -60,41 +60,39 @@ list_job(struct mlx5p_job *job, bool first)
 		pthread_cond_signal(&pool->work);
 }
 
-/* The next number of a job that has one. */
-static uint32_t
-take_number(struct mlx5p_job *job)
+/* Numbers before @next are taken. */
+static void
+take_until(struct mlx5p_job *job, uint32_t next)
 {
-	uint32_t i = job->next++;
-
+	job->next = next;
 	if (job->next == job->count && job->listed) {
 		TAILQ_REMOVE(&job->workers->pool->jobs, job, next_job);
 		job->listed = false;
 	}
-	return i;
 }
 
-/* Take numbers until there are none left. When the last call returns, whoever waits may free the
- * job as soon as the lock is released. */
+/* The next number of a job that has one. When the last call returns, whoever waits may free the job
+ * as soon as the lock is released. */
 static void
 work(struct pool *pool, struct mlx5p_job *job)
 {
-	while (job->next < job->count) {
-		uint32_t i = take_number(job);
+	uint32_t i = job->next;
 
-		job->busy++;
-		pthread_mutex_unlock(&pool->lock);
-		job->fn(job->arg, i);
-		pthread_mutex_lock(&pool->lock);
-		job->busy--;
-	}
-	if (job->busy == 0)
+	take_until(job, i + 1);
+	job->busy++;
+	pthread_mutex_unlock(&pool->lock);
+	job->fn(job->arg, i);
+	pthread_mutex_lock(&pool->lock);
+	job->busy--;
+	if (job->busy == 0 && job->next == job->count)
 		pthread_cond_signal(&job->done);
 }
 
 static void
 finish(struct pool *pool, struct mlx5p_job *job)
 {
-	work(pool, job);
+	while (job->next < job->count)
+		work(pool, job);
 	while (job->busy > 0)
 		pthread_cond_wait(&job->done, &pool->lock);
 }
@@ -329,8 +327,8 @@ mlx5p_workers_begin(struct mlx5p_workers *w, struct mlx5p_job *job, uint32_t cou
 	pthread_mutex_unlock(&w->pool->lock);
 }
 
-void
-mlx5p_job_wait(struct mlx5p_job *job)
+static void
+end_job(struct mlx5p_job *job, bool cancel)
 {
 	struct pool *pool;
 
@@ -338,8 +336,22 @@ mlx5p_job_wait(struct mlx5p_job *job)
 		return;
 	pool = job->workers->pool;
 	pthread_mutex_lock(&pool->lock);
+	if (cancel)
+		take_until(job, job->count);
 	finish(pool, job);
 	pthread_mutex_unlock(&pool->lock);
 	pthread_cond_destroy(&job->done);
 	job->workers = NULL;
+}
+
+void
+mlx5p_job_wait(struct mlx5p_job *job)
+{
+	end_job(job, false);
+}
+
+void
+mlx5p_job_cancel(struct mlx5p_job *job)
+{
+	end_job(job, true);
 }

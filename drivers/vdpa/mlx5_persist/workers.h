@@ -10,9 +10,9 @@
  * business.
  *
  * Several devices and threads may use a pool at a time. A user has at most as many of its threads
- * to one job as it asked for. Jobs that somebody waits for come before those of
- * mlx5p_workers_begin() that no thread has begun yet. Who waits helps: so a function that a job
- * calls may itself run a job, and no thread at all is enough.
+ * to one job as it asked for. A job that somebody waits for comes before those of
+ * mlx5p_workers_begin(): their threads leave them for it after the number that they are at. Who
+ * waits helps: so a function that a job calls may itself run a job, and no thread at all is enough.
  */
 #ifndef MLX5P_WORKERS_H
 #define MLX5P_WORKERS_H
@@ -74,5 +74,8 @@ void mlx5p_workers_begin(struct mlx5p_workers *workers, struct mlx5p_job *job, u
 /** Help with what nobody has begun yet and return when all calls have; at once if the job is zero
  * or was waited for. One thread waits for a job. */
 void mlx5p_job_wait(struct mlx5p_job *job);
+
+/** Likewise, but what nobody has begun yet is never begun. */
+void mlx5p_job_cancel(struct mlx5p_job *job);
 
 #endif /* MLX5P_WORKERS_H */
