@@ -343,13 +343,14 @@ raise_top(struct mlx5p_queues *q, uint16_t queue)
 		;
 }
 
+/* Asked for, or used by a guest that was here, which is likely to come back with as many. */
 static bool
-is_ahead(const struct mlx5p_queues *q, uint16_t queue)
+is_expected(const struct mlx5p_queues *q, uint16_t queue)
 {
-	return queue < q->ahead;
+	return queue < q->ahead || q->virtqs[queue].size != 0;
 }
 
-/* A guest that was here is likely to come back with the rings that it had. */
+/* Likewise with the rings that it had. */
 static int
 prepare_queue(struct mlx5p_queues *q, uint16_t queue)
 {
@@ -363,8 +364,9 @@ prepare(struct mlx5p_queues *q)
 {
 	int ret;
 
-	raise_top(q, q->ahead - 1);
-	ret = for_queues(q, is_ahead, prepare_queue);
+	if (q->ahead > 0)
+		raise_top(q, q->ahead - 1);
+	ret = for_queues(q, is_expected, prepare_queue);
 	return ret < 0 ? ret : steer_to(q, MLX5P_VIRTQ_INIT, NULL);
 }
 
@@ -395,7 +397,7 @@ mlx5p_queues_prepare_later(struct mlx5p_queues *q)
 	settle(q);
 	for (i = 0; i < q->n; i++)
 		q->virtqs[i].ring = (struct mlx5p_ring) { .size = 0 };
-	if (q->ahead > 0)
+	if (atomic_load(&q->top) > 0)
 		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
 }
 

@@ -68,7 +68,8 @@ void mlx5p_queues_settle(struct mlx5p_queues *queues);
 int mlx5p_queues_prepare(struct mlx5p_queues *queues);
 
 /** The connection is gone, and with it what is known of its rings; then the same in the
- * background. A failure costs the next front-end time, and is logged. */
+ * background, for all queues that it used as well. A failure costs the next front-end time, and is
+ * logged. */
 void mlx5p_queues_prepare_later(struct mlx5p_queues *queues);
 
 /** After a reset: where stopped queues can't go on, make others in their place, in the background,

@@ -275,10 +275,14 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 	if (vq->state != MLX5P_VIRTQ_NONE)
 		return 0;
 	ret = make_resources(vq, size);
-	if (ret < 0 || (vq->env->changeable & BLANKS) != BLANKS)
+	if (ret < 0)
 		return ret;
-	attr = attr_of(vq, NULL, &nobody);
-	ret = create(vq, &attr);
+	if ((vq->env->changeable & BLANKS) == BLANKS) {
+		attr = attr_of(vq, NULL, &nobody);
+		ret = create(vq, &attr);
+	} else {
+		ret = make_room(vq);
+	}
 	if (ret < 0)
 		free_resources(vq);
 	return ret;
