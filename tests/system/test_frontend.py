@@ -160,7 +160,13 @@ class Second(harness.Case):
             self.first.fill()
         self.works(self.first)
         self.first.close()
-        self.assert_clean(self.daemon.stop())
+        result = self.daemon.stop()
+        self.assert_clean(result)
+        # One line for each: the library starts the device again and again.
+        lines = [line for line in result.stderr.splitlines() if line.startswith('mlx5_persist:')]
+        self.assertEqual(len(lines), 3, lines)
+        for line in lines:
+            self.assertRegex(line, r'connection \d+ is refused: the device serves another one')
 
     def test_takes_over(self):
         """What it said while it was refused counts when the first has gone."""

@@ -25,6 +25,7 @@
 #include "queues.h"
 #include "restart.h"
 #include "stats.h"
+#include "wants.h"
 #include "workers.h"
 
 /* Of the vhost-user specification. */
@@ -52,6 +53,7 @@ struct mlx5p_dev {
 	struct mlx5p_restart restart;
 	bool log_moves;            /* queues stand until the new log is known */
 	bool configured;           /* between a conf that succeeded and close */
+	int refused;               /* the connection that was last, MLX5P_NOBODY: gone */
 	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
 
@@ -275,8 +277,6 @@ conf(struct mlx5p_dev *dev, int vid)
 {
 	int ret;
 
-	if (!mlx5p_memory_is_for(dev->memory, vid))
-		return -EBUSY;
 	if (dev->configured)
 		stop_all(dev);
 	dev->configured = false;
@@ -306,13 +306,24 @@ conf_or_say(struct mlx5p_dev *dev, int vid)
 	return ret;
 }
 
+/* A second front-end. The library tries again with each of its messages: one line will do. */
+static int
+refuse(struct mlx5p_dev *dev, int vid)
+{
+	if (dev->refused != vid)
+		MLX5P_LOG(ERR, dev->name, "connection %d is refused: the device serves another one",
+			vid);
+	dev->refused = vid;
+	return -EBUSY;
+}
+
 int
 mlx5p_dev_conf(struct mlx5p_dev *dev, int vid)
 {
 	int ret;
 
 	pthread_mutex_lock(&dev->lock);
-	ret = conf_or_say(dev, vid);
+	ret = mlx5p_memory_is_for(dev->memory, vid) ? conf_or_say(dev, vid) : refuse(dev, vid);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
@@ -433,6 +444,8 @@ mlx5p_dev_cleanup(struct mlx5p_dev *dev, int vid)
 	mlx5p_memory_withdraw(dev->memory, vid);
 	if (mlx5p_memory_is_for(dev->memory, vid))
 		cleanup(dev);
+	if (dev->refused == vid)
+		dev->refused = MLX5P_NOBODY;
 	mlx5p_queues_want_none(dev->queues, vid);
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -752,6 +765,7 @@ mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5
 	snprintf(dev->name, sizeof(dev->name), "%s", name);
 	dev->rte_dev = rte_dev;
 	dev->args = *args;
+	dev->refused = MLX5P_NOBODY;
 	ret = mlx5p_hw_open(&dev->hw, dev->name, ctx, numa_node);
 	if (ret < 0) {
 		pthread_mutex_destroy(&dev->lock);
