@@ -298,7 +298,8 @@ start_eal(int argc, char **argv)
 	rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_WARNING);
 	if (rte_eal_init(eal, argv) >= 0)
 		return 0;
-	snprintf(line, sizeof(line), "EAL does not start: %s", rte_strerror(rte_errno));
+	snprintf(line, sizeof(line), "EAL does not start: %s",
+		rte_errno != 0 ? rte_strerror(rte_errno) : "what it says above");
 	complain(EXIT_FAILURE, line);
 	return -EIO;
 }
