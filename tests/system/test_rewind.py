@@ -2,11 +2,13 @@
 """Queues of a guest that reset its device and takes its time are set back ahead of the next start,
 in the background: one command each, after which the start changes nothing but their state. What
 comes in between, is refused, or does not want them like that, works all the same."""
+import collections
 import re
 import time
 
 import harness
 from test_paths import Guest
+from test_soak import COMMAND
 import vhost_user
 
 # modify_field_select and states of a virtqueue object (mlx5_ifc_vdpa.h).
@@ -17,6 +19,7 @@ REFUSED = 'is not changed ahead of its start'
 
 PAIRS = 2
 QUEUES = 2 * PAIRS
+RULES = 7                      # of steering
 # From a reset on, in ms: as good as at once, and not within any test.
 SOON, NEVER = 1, 600000
 
@@ -288,6 +291,87 @@ class Rewind(harness.Case):
         guest.check()
         self.assertEqual(self.starts(since), dict.fromkeys(range(QUEUES), 0))
         self.end(daemon, guest)
+
+
+class Vacant(harness.Case):
+    """Queues that a front-end used are ready for the next one when it has been gone for as long."""
+
+    def commands(self, since=0):
+        """Opcodes that the device executed."""
+        trace = (self.dir / 'trace.txt').read_text(errors='replace')
+        return [opcode for opcode, status in COMMAND.findall(trace) if status == 'OK'][since:]
+
+    def serve(self, devices=(), rewind_ms=SOON, latency=None):
+        self.daemon = harness.Daemon(self, devices, vdevs=[harness.vdev(rewind_ms=rewind_ms)],
+                                     trace=True, latency=latency)
+        self.guest = Guest(self.daemon.socket(), PAIRS)
+        self.guest.front.start()
+        self.guest.check()
+        since = len(self.commands())
+        self.guest.front.disconnect()
+        return since
+
+    def wait_for_commands(self, since, opcode, count):
+        self.wait_for(lambda: self.commands(since).count(opcode) >= count,
+                      '%d %s' % (count, opcode))
+
+    def come_back(self):
+        """Returns how often each command was given for the next start."""
+        since = len(self.commands())
+        self.guest.front.start()
+        self.guest.check()
+        return collections.Counter(self.commands(since))
+
+    def end(self):
+        self.guest.front.close()
+        self.assert_clean(self.daemon.stop())
+
+    def test_ready(self):
+        """One command a queue; and for the memory a key of its only piece, and one of its addresses."""
+        since = self.serve()
+        self.wait_for_commands(since, 'SET_FLOW_TABLE_ENTRY', RULES)
+        self.assertEqual(self.come_back(), {'MODIFY_GENERAL_OBJECT': QUEUES, 'CREATE_MKEY': 2})
+        self.end()
+
+    def test_objects_for_nobody(self):
+        """A card that can't change an object enough: event queues wait, objects are made."""
+        since = self.serve(['bdf=%s,caps=-vnet_modify_ext' % harness.BDF])
+        self.wait_for_commands(since, 'RTR2RTS_QP', 2 * QUEUES)
+        counts = self.come_back()
+        self.assertEqual(counts['CREATE_GENERAL_OBJECT'], QUEUES)
+        self.assertEqual([opcode for opcode in counts if opcode.endswith('_QP')], [])
+        self.end()
+
+    def test_never(self):
+        since = self.serve(rewind_ms=0)
+        self.wait_for_commands(since, 'DESTROY_GENERAL_OBJECT', QUEUES)
+        counts = self.come_back()
+        self.assertEqual(counts['CREATE_GENERAL_OBJECT'], QUEUES)
+        self.assertEqual(counts['2RST_QP'], 2 * QUEUES)
+        self.end()
+
+    def test_back_in_the_midst(self):
+        """No object is made twice, whatever was ready."""
+        since = self.serve(latency='cx6dx')
+        self.wait_for_commands(since, 'CREATE_GENERAL_OBJECT', 1)
+        self.come_back()
+        self.assertEqual(self.commands(since).count('CREATE_GENERAL_OBJECT'), QUEUES)
+        self.end()
+
+    def test_another_one(self):
+        """Fewer queues, of another size and type, and no more packets to the others."""
+        since = self.serve()
+        self.wait_for_commands(since, 'SET_FLOW_TABLE_ENTRY', RULES)
+        for packed, size in ((False, 128), (True, 64), (False, 64)):
+            with self.subTest(packed=packed, size=size):
+                front = vhost_user.Frontend(self.daemon.socket(), ring_size=size, packed=packed)
+                front.start()
+                front.fill()
+                self.assertEqual(vhost_user.ping_pong(front, 60), (0, 0))
+                front.close()
+        self.guest.front.start()
+        self.guest.check()
+        self.end()
 
 
 if __name__ == '__main__':

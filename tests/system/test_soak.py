@@ -10,7 +10,7 @@ WARM_UP = 10
 END = 30                       # how many resets' worth of commands the release and the end take, at most
 
 # "mlx5_0 CREATE_MKEY uid 1 status OK(0x0) ..."
-COMMAND = re.compile(r'^\S+ (\w+) uid \d+ status (\w+)\(')
+COMMAND = re.compile(r'^\S+ (\w+) uid \d+ status (\w+)\(', re.MULTILINE)
 CREATES = ('CREATE_', 'ALLOC_', 'SET_FLOW_TABLE_ENTRY')
 DESTROYS = ('DESTROY_', 'DEALLOC_', 'DELETE_FLOW_TABLE_ENTRY')
 MKEYS = ('CREATE_MKEY', 'DESTROY_MKEY')

@@ -385,7 +385,7 @@ end_connection(struct mlx5p_dev *dev)
 	mlx5p_memory_release(dev->memory);
 	mlx5p_notifier_forget(dev->notifier);
 	mlx5p_restart_forget(&dev->restart);
-	mlx5p_queues_prepare_later(dev->queues);
+	mlx5p_queues_vacate(dev->queues);
 }
 
 static void start_limbo(struct mlx5p_dev *dev);
@@ -669,7 +669,7 @@ on_timer(void *arg, enum mlx5p_timer timer)
 	if (timer == MLX5P_TIMER_MEMORY)
 		mlx5p_memory_expire(dev->memory);
 	else
-		mlx5p_queues_rewind(dev->queues);
+		mlx5p_queues_get_ahead(dev->queues);
 	pthread_mutex_unlock(&dev->lock);
 }
 

@@ -25,7 +25,7 @@ struct mlx5p_events;
 /* What time is kept for, each by itself. */
 enum mlx5p_timer {
 	MLX5P_TIMER_MEMORY,          /* pins wait no more */
-	MLX5P_TIMER_REWIND,          /* queues are made ready for the next start */
+	MLX5P_TIMER_AHEAD,           /* queues are made ready for the next start */
 	MLX5P_TIMERS,
 };
 

@@ -48,11 +48,13 @@ struct mlx5p_queues {
 	 * has begun, until settle() takes them all. */
 	struct mlx5p_job rewinding;
 	struct round to_rewind;
-	uint32_t rewind_ms;        /* from a reset on; 0: never */
-	uint64_t rewind_at;        /* CLOCK_MONOTONIC in ns; 0: not */
+	uint32_t rewind_ms;        /* from a reset or the connection's end on; 0: never */
+	uint64_t ahead_at;         /* CLOCK_MONOTONIC in ns; 0: not */
+	bool vacant;               /* no front-end: it is queues that are to be made then */
 
 	/* In the background: queues are made ahead or anew. It owns them until settle(). */
 	struct mlx5p_job making;
+	atomic_bool hurry;         /* somebody waits: nothing more is made ahead */
 	bool renewal_due;          /* not begun yet */
 	uint32_t renew_mkey, renew_ring_mkey;
 	uint32_t renewed;          /* the one of renew_one() */
@@ -109,13 +111,15 @@ mlx5p_queues_settle(struct mlx5p_queues *q)
 	mlx5p_reception_settle(q->reception);
 }
 
-/* All queues are the caller's. What is changed ahead of a start has no time left; what is made is
- * needed in any case. */
+/* All queues are the caller's. What is changed or made ahead of a start has no time left; what is
+ * made anew is needed in any case. */
 static void
 settle(struct mlx5p_queues *q)
 {
+	atomic_store(&q->hurry, true);
 	mlx5p_job_cancel(&q->rewinding);
 	mlx5p_queues_settle(q);
+	atomic_store(&q->hurry, false);
 }
 
 /* ---- making them ---- */
@@ -305,28 +309,45 @@ now_ns(void)
 }
 
 static void
-rewind_at(struct mlx5p_queues *q, uint64_t when_ns)
+ahead_at(struct mlx5p_queues *q, uint64_t when_ns)
 {
-	if (when_ns != q->rewind_at)
-		mlx5p_events_timer(q->env.events, MLX5P_TIMER_REWIND, when_ns);
-	q->rewind_at = when_ns;
+	if (when_ns != q->ahead_at)
+		mlx5p_events_timer(q->env.events, MLX5P_TIMER_AHEAD, when_ns);
+	q->ahead_at = when_ns;
+}
+
+static void
+ahead_later(struct mlx5p_queues *q)
+{
+	ahead_at(q, now_ns() + q->rewind_ms * NS_PER_MS);
+}
+
+static bool
+has_background(const struct mlx5p_queues *q)
+{
+	return q->rewind_ms != 0 && mlx5p_workers_count(q->workers) > 0;
 }
 
 void
 mlx5p_queues_rewind_later(struct mlx5p_queues *q)
 {
-	if (q->rewind_ms != 0 && q->env.reuse && q->env.rewind &&
-			mlx5p_workers_count(q->workers) > 0)
-		rewind_at(q, now_ns() + q->rewind_ms * NS_PER_MS);
+	if (has_background(q) && q->env.reuse && q->env.rewind)
+		ahead_later(q);
 }
 
+static void prepare_all(void *arg, uint32_t i);
+
 void
-mlx5p_queues_rewind(struct mlx5p_queues *q)
+mlx5p_queues_get_ahead(struct mlx5p_queues *q)
 {
-	if (q->rewind_at == 0 || now_ns() < q->rewind_at)
+	if (q->ahead_at == 0 || now_ns() < q->ahead_at)
 		return;
-	q->rewind_at = 0;
+	q->ahead_at = 0;
 	settle(q);
+	if (q->vacant) {
+		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
+		return;
+	}
 	plan_round(q, &q->to_rewind, stands_off, rewind_queue);
 	mlx5p_workers_begin(q->workers, &q->rewinding, q->to_rewind.n, round_one, &q->to_rewind);
 }
@@ -347,7 +368,7 @@ raise_top(struct mlx5p_queues *q, uint16_t queue)
 static bool
 is_expected(const struct mlx5p_queues *q, uint16_t queue)
 {
-	return queue < q->ahead || q->virtqs[queue].size != 0;
+	return queue < q->ahead || (q->rewind_ms != 0 && q->virtqs[queue].size != 0);
 }
 
 /* Likewise with the rings that it had. */
@@ -356,6 +377,8 @@ prepare_queue(struct mlx5p_queues *q, uint16_t queue)
 {
 	struct mlx5p_virtq *vq = &q->virtqs[queue];
 
+	if (atomic_load(&q->hurry))
+		return 0;
 	return mlx5p_virtq_prepare(vq, vq->size != 0 ? vq->size : q->ahead_size);
 }
 
@@ -367,7 +390,9 @@ prepare(struct mlx5p_queues *q)
 	if (q->ahead > 0)
 		raise_top(q, q->ahead - 1);
 	ret = for_queues(q, is_expected, prepare_queue);
-	return ret < 0 ? ret : steer_to(q, MLX5P_VIRTQ_INIT, NULL);
+	if (ret < 0 || atomic_load(&q->hurry))
+		return ret;
+	return steer_to(q, MLX5P_VIRTQ_INIT, NULL);
 }
 
 int
@@ -389,15 +414,20 @@ prepare_all(void *arg, uint32_t i)
 }
 
 void
-mlx5p_queues_prepare_later(struct mlx5p_queues *q)
+mlx5p_queues_vacate(struct mlx5p_queues *q)
 {
 	uint32_t i;
 
-	rewind_at(q, 0);
+	ahead_at(q, 0);
 	settle(q);
+	q->vacant = true;
 	for (i = 0; i < q->n; i++)
 		q->virtqs[i].ring = (struct mlx5p_ring) { .size = 0 };
-	if (atomic_load(&q->top) > 0)
+	if (atomic_load(&q->top) == 0)
+		return;
+	if (has_background(q))
+		ahead_later(q);
+	else if (q->ahead > 0)
 		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
 }
 
@@ -611,8 +641,9 @@ mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
 {
 	int ret;
 
-	rewind_at(q, 0);
+	ahead_at(q, 0);
 	settle(q);
+	q->vacant = false;
 	q->renewal_due = false;
 	q->conn = *conn;
 	ret = for_queues(q, is_wanted_receive, start_queue);

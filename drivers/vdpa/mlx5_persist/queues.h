@@ -67,10 +67,9 @@ void mlx5p_queues_settle(struct mlx5p_queues *queues);
  * is left alone. @return 0 or a negative errno, logged. */
 int mlx5p_queues_prepare(struct mlx5p_queues *queues);
 
-/** The connection is gone, and with it what is known of its rings; then the same in the
- * background, for all queues that it used as well. A failure costs the next front-end time, and is
- * logged. */
-void mlx5p_queues_prepare_later(struct mlx5p_queues *queues);
+/** The connection is gone, and with it what is known of its rings. Unless another one comes soon,
+ * have the event thread's timer ask for mlx5p_queues_get_ahead(). */
+void mlx5p_queues_vacate(struct mlx5p_queues *queues);
 
 /** After a reset: where stopped queues can't go on, make others in their place, in the background,
  * for rings in the memory of these keys, 0 if it is not known. That begins when the front-end wants
@@ -79,13 +78,14 @@ void mlx5p_queues_renew(struct mlx5p_queues *queues, uint32_t mkey, uint32_t rin
 
 /** The guest reset the device, and all queues stand: their next start is likely to be that of rings
  * that begin from scratch. Unless it comes soon, have the event thread's timer ask for
- * mlx5p_queues_rewind(). */
+ * mlx5p_queues_get_ahead(). */
 void mlx5p_queues_rewind_later(struct mlx5p_queues *queues);
 
-/** If it is time: begin to change in stopped queues, in the background, what their next start is
- * most likely to change, so that it has less to do. Whatever touches queues calls that off, and
- * waits for commands under way alone. */
-void mlx5p_queues_rewind(struct mlx5p_queues *queues);
+/** If it is time: begin in the background what gives the next start less to do. Without a front-end,
+ * make ready as many queues as the last one used, and what mlx5p_queues_prepare() does; a failure is
+ * logged. After a reset, change in stopped queues what their next start is most likely to change.
+ * Whatever touches queues calls that off, and waits for commands under way alone. */
+void mlx5p_queues_get_ahead(struct mlx5p_queues *queues);
 
 /** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run
  * then. */
