@@ -24,6 +24,8 @@ enum state { PLANNED, PINNED, FAILED };
 #define MADV_POPULATE_READ 22
 #endif
 #define POPULATE_STEP (UINT64_C(16) << 20)
+/* So much is mapped around a page that is read, if it is in memory (Linux: fault_around_bytes). */
+#define AROUND (UINT64_C(64) << 10)
 
 /* A finer grid is for little memory on several threads; each pin is a key on the card. */
 #define CELL_MIN (UINT64_C(128) << 20)
@@ -193,17 +195,24 @@ pin_unmap(struct mlx5p_pin *pin)
 	pin->map = NULL;
 }
 
-/* Reading fills page tables for many pages at a time where they are in memory; pinning would do it
- * one by one, which takes twice as long. Where the kernel can't (before Linux 5.14) or a page can't
- * be had, pinning finds out. In steps: whoever wants to map something waits for the end of one. */
+/* Reading a page maps those around it that are in memory, too; pinning would map one by one, which
+ * takes several times as long. So one page in each neighbourhood is read. Reading all of them would
+ * look at each, and mark it as used for a second time, when pinning comes, which takes as long
+ * again. Huge pages are mapped whole, and quickly.
+ * Where the kernel can't (before Linux 5.14) or a page can't be had, pinning finds out. In steps:
+ * whoever wants to map something waits for the end of one. */
 static void
 pin_populate(const struct mlx5p_pin *pin)
 {
-	uint64_t at, step;
+	const uint64_t page = sysconf(_SC_PAGESIZE);
+	const bool small = pin->file->block == page;
+	const uint64_t step = small ? RTE_MAX(AROUND, page) : POPULATE_STEP;
+	const uint64_t wanted = small ? page : POPULATE_STEP;
+	uint64_t at;
 
 	for (at = 0; at < pin->map_len; at += step) {
-		step = RTE_MIN(pin->map_len - at, POPULATE_STEP);
-		if (madvise(RTE_PTR_ADD(pin->map, at), step, MADV_POPULATE_READ) < 0)
+		if (madvise(RTE_PTR_ADD(pin->map, at), RTE_MIN(pin->map_len - at, wanted),
+				MADV_POPULATE_READ) < 0)
 			return;
 	}
 }
