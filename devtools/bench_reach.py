@@ -9,6 +9,7 @@ ONE_THREAD, TWO_THREADS = 'threads-1', 'threads-2'
 TIMES_DEFAULT, TIMES_TUNED, TIMES_TUNED_LATER = 20, 3, 1
 GOAL_PAIRS = 16             # of the guest whose restart is compared
 CLOSE_FLOOR, CONF_FLOOR = 2, 1      # commands a queue
+AHEAD = 1                   # likewise, where a gap leaves the time to get ready for the start
 MEMORY_MARGIN = 1.05
 TWICE_AS_MANY, PINNING_SHARE = 1.6, 0.9
 
@@ -92,6 +93,11 @@ def commands(cells, setting):
             yield at_most('commands a queue in %s, %s' % (phase, mine['caps']),
                           counts[phase] / queues, floor)
         yield at_most('commands in the background, %s' % mine['caps'], counts['background'], 0)
+    for cell in sorted(cells.find(configuration=OURS, **setting), key=lambda c: c['gap_ms']):
+        if cell['gap_ms'] > 0 and bench_table.good(cell) and cell['result']['commands']:
+            yield at_most('commands a queue ahead of the start, %s, gap %d ms' % (
+                cell['caps'], cell['gap_ms']),
+                cell['result']['commands']['background'] / (2 * setting['queue_pairs']), AHEAD)
     for cell in cells.find(configuration=OURS, profile=setting['profile'],
                            queue_pairs=setting['queue_pairs']):
         if cell['caps'] == ALL_CAPS or not bench_table.good(cell):

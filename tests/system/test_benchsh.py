@@ -274,7 +274,8 @@ class Reach(harness.Case):
     @staticmethod
     def cell(spec, close, conf, **more):
         """A cell of the plan with these times."""
-        setting, counts = spec.setting, more.get('commands', (64, 32, 0))
+        setting = spec.setting
+        counts = more.get('commands', (64, 32, 32 if spec.gap_ms else 0))
         return {'profile': setting.profile, 'caps': setting.caps, 'queue_pairs': setting.pairs,
                 'mem_bytes': setting.mem, 'bench': spec.bench, 'gap_ms': spec.gap_ms,
                 'configuration': spec.config.name, 'line': None,
@@ -312,8 +313,11 @@ class Reach(harness.Case):
         for what, expected in (('commands a queue in close, all', 2),
                                ('commands a queue in conf, all', 1),
                                ('commands in the background, all', 0),
+                               ('commands a queue ahead of the start, all, gap %d ms' %
+                                bench_plan.QUICK_GAP_MS, 1),
+                               ('commands a queue ahead of the start, all, gap 2000 ms', 1),
                                ('commands in close and conf, -freeze_to_rdy_supported, '
-                                'gap 2000 ms (all: 96)', 96),
+                                'gap 2000 ms (all: 128)', 96),
                                ('close + conf with 8 GiB, in times of 1 GiB', 1.02),
                                ('first registration, 1 thread in times of 2', 2),
                                ('first registration on 1 thread, in speeds of pinning alone', 0.9),

@@ -298,6 +298,33 @@ class Counting(harness.Case):
                                   'QUERY_GENERAL_OBJECT': 2 * self.PAIRS})
 
 
+class Order(harness.Case):
+    """What is sent never meets a receive queue that stands."""
+
+    PAIRS, RESETS = 4, 3
+    STATE, READY, SUSPENDED = 1, 1, 2
+
+    def states(self):
+        """Changes of state, in the order in which they were done: (state, queue)."""
+        for line in (self.dir / 'trace.txt').read_text(errors='replace').splitlines():
+            if ' MODIFY_GENERAL_OBJECT ' in line:
+                values = {name: int(value, 16)
+                          for name, value in re.findall(r'\.(\w+)=(0x[0-9a-f]+)', line)}
+                if values.get('modify_field_select', 0) & self.STATE:
+                    yield values['state'], values.get('queue_index', 0)
+
+    def test_order(self):
+        """Receive queues start first and stop last."""
+        _, result = self.bench('reset', trace=True, mem='16M', queues=self.PAIRS, pps=20000,
+                               iterations=self.RESETS)
+        self.assert_clean(result)
+        rounds = [(state, [queue % 2 for _, queue in changes])
+                  for state, changes in itertools.groupby(self.states(), lambda change: change[0])]
+        receive, transmit = [0] * self.PAIRS, [1] * self.PAIRS
+        self.assertEqual(rounds, [(self.READY, receive + transmit),
+                                  (self.SUSPENDED, transmit + receive)] * (self.RESETS + 1))
+
+
 class OneQueue(harness.Case):
     def test_error(self):
         """One of four queues can't be started: the log names it, and the others don't run by halves.

@@ -215,22 +215,29 @@ round_one(void *arg, uint32_t i)
 		atomic_compare_exchange_strong(&round->ret, &none, ret);
 }
 
+/* Behind those that are in it. */
+static void
+add_to_round(struct round *round, bool (*match)(const struct mlx5p_queues *q, uint16_t queue))
+{
+	uint32_t i;
+
+	for (i = 0; i < round->q->n; i++) {
+		if (match(round->q, i))
+			round->queues[round->n++] = i;
+	}
+}
+
 /* @fn is to be called for each of the queues that @match picks. */
 static void
 plan_round(struct mlx5p_queues *q, struct round *round,
 		bool (*match)(const struct mlx5p_queues *q, uint16_t queue),
 		int (*fn)(struct mlx5p_queues *q, uint16_t queue))
 {
-	uint32_t i;
-
 	round->q = q;
 	round->fn = fn;
 	round->n = 0;
 	round->ret = 0;
-	for (i = 0; i < q->n; i++) {
-		if (match(q, i))
-			round->queues[round->n++] = i;
-	}
+	add_to_round(round, match);
 }
 
 /* @fn for each of the queues that @match picks. @return 0 or the first error. */
@@ -655,17 +662,36 @@ mlx5p_queues_start(struct mlx5p_queues *q, const struct mlx5p_conn *conn)
 }
 
 static bool
+is_started_receive(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return is_receive(queue) && is_started(q, queue);
+}
+
+static bool
 is_started_transmit(const struct mlx5p_queues *q, uint16_t queue)
 {
 	return !is_receive(queue) && is_started(q, queue);
 }
 
+static int
+halt_queue(struct mlx5p_queues *q, uint16_t queue)
+{
+	mlx5p_virtq_halt(&q->virtqs[queue]);
+	return 0;
+}
+
+/* No receive queue stops before every transmit queue stands. Where those stand can be asked for
+ * beside that: last, as it is one command where a receive queue takes two. */
 void
 mlx5p_queues_stop(struct mlx5p_queues *q)
 {
+	struct round round;
+
 	settle(q);
-	for_queues(q, is_started_transmit, stop_queue);
-	for_queues(q, is_started, stop_queue);
+	for_queues(q, is_started_transmit, halt_queue);
+	plan_round(q, &round, is_started_receive, stop_queue);
+	add_to_round(&round, is_started_transmit);
+	mlx5p_workers_run(q->workers, round.n, round_one, &round);
 }
 
 /* A ring comes or goes while the device runs. */

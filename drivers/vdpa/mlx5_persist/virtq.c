@@ -490,18 +490,22 @@ note_index(struct mlx5p_virtq *vq, struct mlx5p_virtq_status *status)
 	return 0;
 }
 
-/* RUNNING -> SUSPENDED; where the card does not obey, NONE. */
+/* @return whether the card obeys. */
+static bool
+tell_to_suspend(struct mlx5p_virtq *vq)
+{
+	forget_descriptors(vq);
+	return mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, MLX5_VIRTQ_MODIFY_STATE,
+		MLX5_VIRTQ_STATE_SUSPEND, &vq->attr) == 0;
+}
+
+/* RUNNING -> SUSPENDED, that the card was told to be; where it did not obey, NONE. */
 static int
-suspend(struct mlx5p_virtq *vq)
+end_suspension(struct mlx5p_virtq *vq, bool suspended)
 {
 	struct mlx5p_virtq_status status;
-	bool suspended;
-	int ret;
+	int ret = note_index(vq, &status);
 
-	forget_descriptors(vq);
-	suspended = mlx5p_devx_modify_virtq(vq->env->hw, &vq->obj, MLX5_VIRTQ_MODIFY_STATE,
-		MLX5_VIRTQ_STATE_SUSPEND, &vq->attr) == 0;
-	ret = note_index(vq, &status);
 	if (ret == 0 && status.state == MLX5_VIRTQ_STATE_ERR) {
 		vq->errors++;
 		MLX5P_LOG(WARNING, vq->env->hw->name, "virtqueue %u stopped in error: %s (%u)",
@@ -512,7 +516,26 @@ suspend(struct mlx5p_virtq *vq)
 	 * What does not tell where it stands can't be told what to change. */
 	if (!suspended || ret < 0)
 		mlx5p_virtq_drop(vq);
+	vq->halted = false;
 	return ret;
+}
+
+static int
+suspend(struct mlx5p_virtq *vq)
+{
+	return end_suspension(vq, vq->halted || tell_to_suspend(vq));
+}
+
+void
+mlx5p_virtq_halt(struct mlx5p_virtq *vq)
+{
+	if (vq->state != MLX5P_VIRTQ_RUNNING)
+		return;
+	vq->halted = tell_to_suspend(vq);
+	if (vq->halted)
+		return;
+	end_suspension(vq, false);
+	vq->state = MLX5P_VIRTQ_DOWN;
 }
 
 int

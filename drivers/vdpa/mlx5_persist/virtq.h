@@ -22,10 +22,11 @@
  *	SUSPENDED -> RUNNING	start(): likewise, where the card resumes and reuse_queues=1
  *	SUSPENDED -> SUSPENDED	rewind(): other indices; start() finds what the object has by then
  *	RUNNING -> SUSPENDED	stop(): modify to SUSPEND, query the indices
+ *	RUNNING -> RUNNING	halt(): modify to SUSPEND; what is left is stop()'s
  *	RUNNING -> NONE		stop() of a queue in error: its object can only be destroyed
  *	RUNNING -> RUNNING	pause() and go_on(), through SUSPENDED
  *	RUNNING -> RUNNING	recover(): from error, through DOWN and NONE, where the card stood
- *	RUNNING -> DOWN		recover() that failed or came too often; refused set_bitmap();
+ *	RUNNING -> DOWN		halt() that the card refused; recover() that failed or came too often; refused set_bitmap();
  *				go_on() that failed
  *	DOWN -> NONE		stop()
  *	INIT, SUSPENDED -> NONE	drop()
@@ -110,6 +111,7 @@ struct mlx5p_virtq {
 	struct mlx5p_ring ring;    /* that it runs on; in DOWN: its indices where it stopped */
 	struct mlx5p_guest guest;  /* likewise */
 	bool index_known;          /* in DOWN */
+	bool halted;               /* between halt() and stop() */
 	bool paused;               /* between pause() and go_on() */
 	struct mlx5p_retries retries;
 	uint64_t errors, recoveries; /* since the last reset of statistics */
@@ -157,6 +159,10 @@ int mlx5p_virtq_rewind(struct mlx5p_virtq *vq);
  */
 int mlx5p_virtq_start(struct mlx5p_virtq *vq, const struct mlx5p_ring *ring,
 		const struct mlx5p_guest *guest);
+
+/** From here on the card moves nothing in this queue. Where it stands, stop() tells, which follows.
+ * A queue that does not run is left alone. */
+void mlx5p_virtq_halt(struct mlx5p_virtq *vq);
 
 /**
  * Stop the queue: from here on the card moves nothing. Tells where to go on.
