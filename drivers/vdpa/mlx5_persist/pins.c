@@ -26,6 +26,8 @@ enum state { PLANNED, PINNED, FAILED };
 #define POPULATE_STEP (UINT64_C(16) << 20)
 /* So much is mapped around a page that is read, if it is in memory (Linux: fault_around_bytes). */
 #define AROUND (UINT64_C(64) << 10)
+/* Of small pages, so much is in memory or not, by the look of one of them. */
+#define LOOK (UINT64_C(2) << 20)
 
 /* A finer grid is for little memory on several threads; each pin is a key on the card. */
 #define CELL_MIN (UINT64_C(128) << 20)
@@ -195,24 +197,60 @@ pin_unmap(struct mlx5p_pin *pin)
 	pin->map = NULL;
 }
 
+/* Read one page in each @step of [from, from + len), or all. @return 0 or -1. */
+static int
+read_pages(void *from, uint64_t len, uint64_t step, bool all)
+{
+	const uint64_t page = sysconf(_SC_PAGESIZE);
+	uint64_t at;
+	int ret = 0;
+
+	for (at = 0; at < len && ret == 0; at += step)
+		ret = madvise(RTE_PTR_ADD(from, at), RTE_MIN(len - at, all ? step : page),
+			MADV_POPULATE_READ);
+	return ret;
+}
+
+/* Is the memory there, by the look of its last page? Where that is not told, it is. */
+static bool
+is_present(void *from, uint64_t len)
+{
+	const uint64_t page = sysconf(_SC_PAGESIZE);
+	unsigned char there;
+
+	return mincore(RTE_PTR_ADD(from, len - page), page, &there) < 0 || (there & 1) != 0;
+}
+
+/* Of small pages: those around the one that is read, or what is to be made. */
+static int
+fill_small(void *from, uint64_t len)
+{
+	const bool all = !is_present(from, len);
+
+	return read_pages(from, len, all ? LOOK : AROUND, all);
+}
+
 /* Reading a page maps those around it that are in memory, too; pinning would map one by one, which
  * takes several times as long. So one page in each neighbourhood is read. Reading all of them would
  * look at each, and mark it as used for a second time, when pinning comes, which takes as long
- * again. Huge pages are mapped whole, and quickly.
- * Where the kernel can't (before Linux 5.14) or a page can't be had, pinning finds out. In steps:
- * whoever wants to map something waits for the end of one. */
+ * again. What is not there yet is made here and not by pinning: in steps, as whoever wants to map
+ * something waits for the end of one. Huge pages are mapped whole, and quickly.
+ * Where the kernel can't (before Linux 5.14) or a page can't be had, pinning finds out. */
 static void
 pin_populate(const struct mlx5p_pin *pin)
 {
 	const uint64_t page = sysconf(_SC_PAGESIZE);
-	const bool small = pin->file->block == page;
-	const uint64_t step = small ? RTE_MAX(AROUND, page) : POPULATE_STEP;
-	const uint64_t wanted = small ? page : POPULATE_STEP;
-	uint64_t at;
+	uint64_t at, len;
+	void *from;
 
-	for (at = 0; at < pin->map_len; at += step) {
-		if (madvise(RTE_PTR_ADD(pin->map, at), RTE_MIN(pin->map_len - at, wanted),
-				MADV_POPULATE_READ) < 0)
+	if (pin->file->block != page) {
+		read_pages(pin->map, pin->map_len, POPULATE_STEP, true);
+		return;
+	}
+	for (at = 0; at < pin->map_len; at += len) {
+		from = RTE_PTR_ADD(pin->map, at);
+		len = RTE_MIN(pin->map_len - at, LOOK);
+		if (fill_small(from, len) < 0)
 			return;
 	}
 }
