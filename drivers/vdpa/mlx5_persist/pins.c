@@ -232,8 +232,9 @@ fill_small(void *from, uint64_t len)
 
 /* Reading a page maps those around it that are in memory, too; pinning would map one by one, which
  * takes several times as long. So one page in each neighbourhood is read. Reading all of them
- * would look at each, which takes about twice as long. What is not there yet is made here and not by pinning: in steps, as whoever wants to map
- * something waits for the end of one. Huge pages are mapped whole, and quickly.
+ * would look at each, which takes about twice as long. What is not there yet is made here and not
+ * by pinning: in steps, as whoever wants to map something waits for the end of one. Huge pages are
+ * mapped whole, and quickly.
  * Where the kernel can't (before Linux 5.14) or a page can't be had, pinning finds out. */
 static void
 pin_populate(const struct mlx5p_pin *pin)
