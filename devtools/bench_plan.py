@@ -22,9 +22,7 @@ WITHOUT_GAP = ('hotplug', 'start')      # a gap has no say there, or hides nothi
 # too short for that, on a busy machine 400 ms as well); and memory to be registered.
 QUICK_GAP_MS = 500
 QUICK_START_MEM = GIB
-# Of ours, that register memory at first: those that the driver has to itself, and the one that starts
-# the device, which waits for them and helps. So one is max_conf_threads=0.
-THREADS = (1, 2)
+THREADS = (1, 2)            # max_conf_threads of ours, whose first registration is compared
 
 # What a cell has in common with those beside it.
 Setting = collections.namedtuple('Setting', 'profile caps pairs mem')
@@ -64,7 +62,7 @@ def standard(device):
 def threads(device):
     """Ours with so many threads that register, for --quick."""
     return [Configuration('threads-%d' % n, 'ours %d thread%s' % (n, '' if n == 1 else 's'),
-                          ours(device, 'max_conf_threads=%d' % (n - 1))) for n in THREADS]
+                          ours(device, 'max_conf_threads=%d' % n)) for n in THREADS]
 
 
 def matrix(options, columns):

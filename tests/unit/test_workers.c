@@ -455,6 +455,44 @@ test_affinity(void **state)
 	pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
 }
 
+struct by {
+	pthread_t self;
+	atomic_uint self_calls, calls;
+};
+
+static void
+note_thread(void *arg, uint32_t i)
+{
+	struct by *by = arg;
+
+	(void)i;
+	atomic_fetch_add(&by->calls, 1);
+	if (pthread_equal(pthread_self(), by->self))
+		atomic_fetch_add(&by->self_calls, 1);
+}
+
+/* Who awaits a job has no hand in it, unless nobody else has. */
+static void
+test_await(void **state)
+{
+	unsigned int n;
+
+	(void)state;
+	for (n = 0; n <= 2; n++) {
+		struct by by = { .self = pthread_self() };
+		struct mlx5p_workers *w;
+		struct mlx5p_job job;
+
+		assert_int_equal(mlx5p_workers_get(-1, n, &w), 0);
+		mlx5p_workers_begin(w, &job, 100, note_thread, &by);
+		mlx5p_job_await(&job);
+		mlx5p_job_await(&job); /* it is over */
+		assert_int_equal(by.calls, 100);
+		assert_int_equal(by.self_calls, n == 0 ? 100 : 0);
+		mlx5p_workers_put(w);
+	}
+}
+
 static void
 test_default(void **state)
 {
@@ -481,6 +519,7 @@ main(void)
 		cmocka_unit_test(test_waited_for_first),
 		cmocka_unit_test(test_stress),
 		cmocka_unit_test(test_affinity),
+		cmocka_unit_test(test_await),
 		cmocka_unit_test(test_default),
 	};
 

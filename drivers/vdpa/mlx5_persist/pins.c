@@ -626,7 +626,7 @@ mlx5p_pins_finish(struct mlx5p_hold *hold)
 
 	if (hold->pins == NULL)
 		return 0;
-	mlx5p_job_wait(&hold->job);
+	mlx5p_job_await(&hold->job);
 	for (i = 0; i < hold->nmade; i++) {
 		if (hold->made[i]->state == PINNED)
 			hold->pins->stats.bytes_total += hold->made[i]->len;

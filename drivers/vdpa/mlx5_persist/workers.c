@@ -89,11 +89,11 @@ work(struct pool *pool, struct mlx5p_job *job)
 }
 
 static void
-finish(struct pool *pool, struct mlx5p_job *job)
+finish(struct pool *pool, struct mlx5p_job *job, bool help)
 {
-	while (job->next < job->count)
+	while (help && job->next < job->count)
 		work(pool, job);
-	while (job->busy > 0)
+	while (job->busy > 0 || job->next < job->count)
 		pthread_cond_wait(&job->done, &pool->lock);
 }
 
@@ -312,7 +312,7 @@ mlx5p_workers_run(struct mlx5p_workers *w, uint32_t count, mlx5p_work_fn fn, voi
 	init_job(&job, w, count, fn, arg);
 	pthread_mutex_lock(&w->pool->lock);
 	list_job(&job, true);
-	finish(w->pool, &job);
+	finish(w->pool, &job, true);
 	pthread_mutex_unlock(&w->pool->lock);
 	pthread_cond_destroy(&job.done);
 }
@@ -328,7 +328,7 @@ mlx5p_workers_begin(struct mlx5p_workers *w, struct mlx5p_job *job, uint32_t cou
 }
 
 static void
-end_job(struct mlx5p_job *job, bool cancel)
+end_job(struct mlx5p_job *job, bool cancel, bool help)
 {
 	struct pool *pool;
 
@@ -338,7 +338,7 @@ end_job(struct mlx5p_job *job, bool cancel)
 	pthread_mutex_lock(&pool->lock);
 	if (cancel)
 		take_until(job, job->count);
-	finish(pool, job);
+	finish(pool, job, help);
 	pthread_mutex_unlock(&pool->lock);
 	pthread_cond_destroy(&job->done);
 	job->workers = NULL;
@@ -347,11 +347,17 @@ end_job(struct mlx5p_job *job, bool cancel)
 void
 mlx5p_job_wait(struct mlx5p_job *job)
 {
-	end_job(job, false);
+	end_job(job, false, true);
+}
+
+void
+mlx5p_job_await(struct mlx5p_job *job)
+{
+	end_job(job, false, job->workers != NULL && job->workers->n == 0);
 }
 
 void
 mlx5p_job_cancel(struct mlx5p_job *job)
 {
-	end_job(job, true);
+	end_job(job, true, true);
 }

@@ -75,7 +75,11 @@ void mlx5p_workers_begin(struct mlx5p_workers *workers, struct mlx5p_job *job, u
  * or was waited for. One thread waits for a job. */
 void mlx5p_job_wait(struct mlx5p_job *job);
 
-/** Likewise, but what nobody has begun yet is never begun. */
+/** Likewise, but leave it to the threads, if the share has any: for what is long, and better done on
+ * the card's own node. Not from within a job, which has one of them itself. */
+void mlx5p_job_await(struct mlx5p_job *job);
+
+/** Likewise with a hand, but what nobody has begun yet is never begun. */
 void mlx5p_job_cancel(struct mlx5p_job *job);
 
 #endif /* MLX5P_WORKERS_H */
