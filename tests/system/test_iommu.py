@@ -62,8 +62,7 @@ class Frontend(vhost_user.Frontend):
         self.mem[offset:offset + len(packet)] = packet
         self.reap(pair)
         desc = ring.free.pop(0)
-        ring.push(desc, len(packet), 0)
-        struct.pack_into('<Q', self.mem, ring.desc + 16 * desc, iova)
+        ring.push(desc, len(packet), 0, iova)
         ring.ring_doorbell()
 
 
@@ -249,8 +248,7 @@ class ReadOnly(Iommu):
         for address in (WINDOW + MIB, WINDOW):
             for each in (front.rings[0], ring):
                 desc = each.free.pop(0)
-                each.push(desc, vhost_user.BUFFER_LEN, vhost_user.DESC_F_WRITE)
-                struct.pack_into('<Q', front.mem, each.desc + 16 * desc, address)
+                each.push(desc, vhost_user.BUFFER_LEN, vhost_user.DESC_F_WRITE, address)
                 each.ring_doorbell()
         deadline = time.monotonic() + 20
         while 'went to error' not in self.log():

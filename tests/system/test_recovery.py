@@ -15,8 +15,7 @@ OUTSIDE = 1 << 40
 def put_buffer(ring, address):
     """Make one receive buffer available, at a guest address of our choice."""
     desc = ring.free.pop(0)
-    ring.push(desc, vhost_user.BUFFER_LEN, vhost_user.DESC_F_WRITE)
-    struct.pack_into('<Q', ring.mem, ring.desc + 16 * desc, address)
+    ring.push(desc, vhost_user.BUFFER_LEN, vhost_user.DESC_F_WRITE, address)
     return desc
 
 

@@ -161,9 +161,10 @@ class Ring:
     def buffer(self, desc):
         return self.buffers + desc * BUFFER_LEN
 
-    def push(self, desc, length, flags):
-        """Make a descriptor available."""
-        self._push([desc], [(self.memory + self.buffer(desc), length, flags)])
+    def push(self, desc, length, flags, address=None):
+        """Make a descriptor available, of its own buffer or of what is elsewhere."""
+        own = self.memory + self.buffer(desc)
+        self._push([desc], [(own if address is None else address, length, flags)])
 
     def push_chain(self, segments, table=None):
         """Make a chain of (guest address, length, flags) available: in descriptors of the ring, or in an
