@@ -81,10 +81,7 @@ class Stopped(harness.Case):
         self.start()
         self.front.disconnect()
         front = self.front
-        front.protocol_features = 0
-        front.connect()
-        for ring in front.rings:
-            ring.clear()
+        front.begin()
         front.fill()
         front.send([vhost_user.frame(i) for i in range(10)])
         for name, step in front.start_steps():

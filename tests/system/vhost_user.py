@@ -564,13 +564,19 @@ class Frontend:
 
     def start(self):
         """Connect and play the whole start sequence."""
-        self.protocol_features = 0
-        self.connect()
-        for ring in self.rings:
-            ring.clear()
+        self.begin()
         for _, step in self.start_steps():
             step()
         self._sync()
+
+    def begin(self):
+        """Connect, with rings of which nothing was used. A connection that is answered comes after the
+        end of the one before: no device works on these rings any more."""
+        self.protocol_features = 0
+        self.connect()
+        self._sync()
+        for ring in self.rings:
+            ring.clear()
 
     def play(self, count, wait=True):
         """Connect, play the first @count messages of the start sequence, and leave; without @wait
