@@ -329,7 +329,7 @@ class OneQueue(harness.Case):
     def test_error(self):
         """One of four queues can't be started: the log names it, and the others don't run by halves.
         The vhost library tries again with the next message, and that start is whole."""
-        daemon = harness.Daemon(self, fail=['MODIFY_GENERAL_OBJECT:3'])
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=0)], fail=['MODIFY_GENERAL_OBJECT:3'])
         guest = Guest(daemon.socket(), pairs=2)
         guest.front.start()
         guest.check()
@@ -340,9 +340,8 @@ class OneQueue(harness.Case):
         self.assertEqual(len(errors), 2, result)
         self.assertRegex(errors[0], r'cannot modify virtqueue [13]\b')
         self.assertRegex(errors[1], 'cannot configure the device for its front-end')
-        # All four were made twice, with their counters once; or the one that had not begun once. When
-        # the front-end is gone they are made ready for the next one, unless the device goes first.
-        self.assertIn(result.count('CREATE_GENERAL_OBJECT'), range(4 + 3 + 4, 4 + 4 + 4 + 4 + 1), result)
+        # All four were made twice, with their counters once; or the one that had not begun once.
+        self.assertIn(result.count('CREATE_GENERAL_OBJECT'), (4 + 4 + 4, 4 + 3 + 4), result)
 
 
 class RingKey(harness.Case):

@@ -342,23 +342,6 @@ mlx5p_queues_rewind_later(struct mlx5p_queues *q)
 		ahead_later(q);
 }
 
-static void prepare_all(void *arg, uint32_t i);
-
-void
-mlx5p_queues_get_ahead(struct mlx5p_queues *q)
-{
-	if (q->ahead_at == 0 || now_ns() < q->ahead_at)
-		return;
-	q->ahead_at = 0;
-	settle(q);
-	if (q->vacant) {
-		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
-		return;
-	}
-	plan_round(q, &q->to_rewind, stands_off, rewind_queue);
-	mlx5p_workers_begin(q->workers, &q->rewinding, q->to_rewind.n, round_one, &q->to_rewind);
-}
-
 /* ---- making them ahead, and dropping them ---- */
 
 /* The event thread looks at this queue from here on. */
@@ -418,6 +401,21 @@ prepare_all(void *arg, uint32_t i)
 	if (prepare(q) < 0)
 		MLX5P_LOG(WARNING, q->env.hw->name,
 			"queues of the next front-end are not made ahead of it");
+}
+
+void
+mlx5p_queues_get_ahead(struct mlx5p_queues *q)
+{
+	if (q->ahead_at == 0 || now_ns() < q->ahead_at)
+		return;
+	q->ahead_at = 0;
+	settle(q);
+	if (q->vacant) {
+		mlx5p_workers_begin(q->workers, &q->making, 1, prepare_all, q);
+		return;
+	}
+	plan_round(q, &q->to_rewind, stands_off, rewind_queue);
+	mlx5p_workers_begin(q->workers, &q->rewinding, q->to_rewind.n, round_one, &q->to_rewind);
 }
 
 void

@@ -12,7 +12,8 @@
  * Several devices and threads may use a pool at a time. A user has at most as many of its threads
  * to one job as it asked for. A job that somebody waits for comes before those of
  * mlx5p_workers_begin(): their threads leave them for it after the number that they are at. Who
- * waits helps: so a function that a job calls may itself run a job, and no thread at all is enough.
+ * waits helps, except in mlx5p_job_await(): so a function that a job calls may itself run a job, and
+ * no thread at all is enough.
  */
 #ifndef MLX5P_WORKERS_H
 #define MLX5P_WORKERS_H
