@@ -112,19 +112,21 @@ class Errors(test_peer.Guests):
         ring.ring_doorbell()
 
     def test_recovery(self):
-        """The driver notices, tries, gives up; the other rings go on, and a reset heals the one."""
+        """The driver notices and tries again; the other rings go on, and a reset heals the one."""
         front = self.serve()
         self.assert_flows(front)
         self.break_ring(front, 1)
         self.assertEqual(vhost_user.ping_pong(front, 100, 0, 1000), (0, 0))
-        self.daemon.wait_errors('hw error', 2)
+        # Whether it notices that the queue fails again is its own race (doc/guides/peer.rst).
+        self.daemon.wait_errors('hw error')
+        self.daemon.wait_errors('Recover virtq 3: 1')
         self.assertEqual(vhost_user.ping_pong(front, 100, 0, 2000), (0, 0))
         front.stop()
         front.restart()
         front.fill()
         self.assert_flows(front, first=3000)
         result = self.leave(front, faults=False)
-        # The queue was made anew and failed again before it was given up.
+        # The queue was made anew, and failed again.
         self.assertGreater(result.report['dma']['faults'], 1)
 
 
