@@ -34,6 +34,7 @@ enum {
 	SYN_START_ALIGN,       /* start address and first page are not aligned alike */
 	SYN_UMEM_RANGE,        /* the umem ends before the key does */
 	SYN_UMEM_INDIRECT,     /* pages for a key that has none */
+	SYN_UMEM_SIZE,         /* mkc.translations_octword_size has no room for the umem's pages */
 };
 
 enum {
@@ -124,10 +125,15 @@ add_umem(struct builder *b)
 {
 	const struct emu_umem *umem = b->umem;
 	uint64_t size = UINT64_C(1) << umem->log_page_size;
-	uint64_t at, i, skip;
+	uint64_t at, i, skip, pages;
 
 	if (b->umem_off > umem->length || b->len > umem->length - b->umem_off)
 		return refuse(b, SYN_UMEM_RANGE);
+	/* As many as the key touches, like Linux's driver counts them for its own keys: one more
+	 * than its length says, maybe. */
+	pages = ((b->start & ((UINT64_C(1) << b->page_shift) - 1)) + (b->len - 1)) >> b->page_shift;
+	if (pages / PAS_PER_OCTWORD + 1 > PRM_GET(mkc, b->mkc, translations_octword_size))
+		return refuse(b, SYN_UMEM_SIZE);
 	at = umem->page_offset + b->umem_off;
 	/* The card finds a page by the start address: both must lie equally deep in a page. */
 	if (b->page_shift > umem->log_page_size)

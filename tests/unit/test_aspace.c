@@ -389,6 +389,28 @@ holes_are_null_entries_of_at_most_2_gib(void **state)
 	close(fd);
 }
 
+/* The entries of a hole are as many as the front-end likes, if nobody looks first. */
+static void
+maps_too_far_apart_for_a_key_are_refused_before_anything_is_made(void **state)
+{
+	static const uint64_t far[] = { MLX5P_KLM_MAX * 2 * GIB, UINT64_C(1) << 60, UINT64_MAX };
+	struct mlx5p_hold hold = { 0 };
+	struct vhost_iotlb *maps;
+	int fd = new_file(2 * MIB);
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(far); i++) {
+		maps = new_maps();
+		add(maps, 0, MIB, fd, 0);
+		add(maps, far[i] - MIB + 1, MIB, fd, MIB);
+		assert_int_equal(mlx5p_aspace_set(*state, maps), -E2BIG);
+		assert_int_equal(mlx5p_aspace_plan(pins, maps, &hold), -E2BIG);
+		assert_int_equal(card.regs, 0);
+		vhost_iotlb_destroy(maps);
+	}
+	close(fd);
+}
+
 static void
 a_failed_registration_leaves_everything_as_it_was(void **state)
 {
@@ -501,6 +523,7 @@ main(void)
 		TEST(added_memory_pins_the_delta_alone),
 		TEST(more_of_a_file_pins_what_was_missing),
 		TEST(holes_are_null_entries_of_at_most_2_gib),
+		TEST(maps_too_far_apart_for_a_key_are_refused_before_anything_is_made),
 		TEST(a_failed_registration_leaves_everything_as_it_was),
 		TEST(a_failed_indirect_key_leaves_everything_as_it_was),
 		TEST(an_empty_table_is_the_initial_mapping),

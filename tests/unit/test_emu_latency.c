@@ -445,6 +445,7 @@ create_key(struct card *card, uint64_t len)
 	PRM_SET(mkc, mkc, pd, card->pd);
 	PRM_SET(mkc, mkc, len, len);
 	PRM_SET(mkc, mkc, log_page_size, MLX5_ADAPTER_PAGE_SHIFT);
+	PRM_SET(mkc, mkc, translations_octword_size, (len >> MLX5_ADAPTER_PAGE_SHIFT) / 2 + 1);
 	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_MKEY, in, sizeof(in),
 		PRM_BYTES(create_mkey_out)), 0);
 	return PRM_GET(create_mkey_out, card->out, mkey_index);

@@ -167,7 +167,10 @@ static void
 umem_key_begin(struct fixture *fx, uint32_t pd, uint32_t umem, uint64_t off, uint64_t start,
 		uint64_t len)
 {
+	uint64_t pages = ((start & (EMU_PAGE - 1)) + len + EMU_PAGE - 1) >> PAGE_SHIFT;
+
 	mkey_begin(fx, pd, MLX5_MKC_ACCESS_MODE_MTT, start, len, PAGE_SHIFT, 0);
+	PRM_SET(mkc, mkc_of(fx), translations_octword_size, (pages + 1) / 2);
 	PRM_SET(create_mkey_in, fx->in, mkey_umem_valid, 1);
 	PRM_SET(create_mkey_in, fx->in, mkey_umem_id, umem);
 	PRM_SET(create_mkey_in, fx->in, mkey_umem_offset, off);
@@ -980,6 +983,7 @@ static void
 key_of_a_umem_is_refused_where_it_does_not_fit(void **state)
 {
 	static const uint64_t pages[] = { HOST_BUS, HOST_BUS + 3 * EMU_PAGE };
+	static const uint64_t three[] = { HOST_BUS, HOST_BUS + EMU_PAGE, HOST_BUS + 2 * EMU_PAGE };
 	struct fixture *fx = *state;
 	uint32_t pd = must_alloc_pd(fx, 0);
 	uint32_t umem = must_umem(fx, PAGE_SHIFT, 0x10, pages, 2);
@@ -998,7 +1002,12 @@ key_of_a_umem_is_refused_where_it_does_not_fit(void **state)
 	umem_key_begin(fx, pd, umem, 0, 0x10, EMU_PAGE);
 	PRM_SET(mkc, mkc_of(fx), log_page_size, PAGE_SHIFT + 1);
 	assert_int_equal(mkey_run(fx), MLX5_CMD_STAT_BAD_PARAM_ERR);
-	umem_key_begin(fx, pd, umem, 0, 0x10, 2 * EMU_PAGE - 0x10);
+	/* Three pages touched, in a list for two: the first and the last are counted, too. */
+	umem = must_umem(fx, PAGE_SHIFT, 0x10, three, 3);
+	umem_key_begin(fx, pd, umem, 0, 0x10, 2 * EMU_PAGE);
+	PRM_SET(mkc, mkc_of(fx), translations_octword_size, 1);
+	assert_int_equal(mkey_run(fx), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	umem_key_begin(fx, pd, umem, 0, 0x10, 2 * EMU_PAGE);
 	must_mkey(fx);
 }
 

@@ -83,6 +83,25 @@ layout_add(struct layout *l, uint32_t mkey, uint64_t address, uint64_t len)
 	return 0;
 }
 
+/* How many entries a key of @maps has at least: one for each 2 GiB of a map or of a hole begun.
+ * Beyond what a key can have the count ends. */
+static uint64_t
+least_entries(const struct vhost_iotlb *maps)
+{
+	const struct vhost_iotlb_map *map;
+	uint64_t n = 0, next = 0;
+
+	VHOST_IOTLB_FOREACH(map, maps) {
+		if (n > 0 && map->start > next)
+			n += (map->start - next - 1) / MLX5_KLM_MAX_BYTES + 1;
+		n += (map->last - map->start) / MLX5_KLM_MAX_BYTES + 1;
+		next = map->last + 1;
+		if (n > MLX5P_KLM_MAX)
+			break;
+	}
+	return n;
+}
+
 static struct mlx5p_extent
 extent_of(const struct vhost_iotlb_map *map)
 {
@@ -153,11 +172,15 @@ layer_destroy(struct mlx5p_aspace *as, struct layer *layer)
 int
 mlx5p_aspace_plan(struct mlx5p_pins *pins, const struct vhost_iotlb *maps, struct mlx5p_hold *hold)
 {
-	struct mlx5p_extent *extents = calloc(vhost_iotlb_count(maps), sizeof(*extents));
+	struct mlx5p_extent *extents;
 	const struct vhost_iotlb_map *map;
 	uint32_t n = 0;
 	int ret;
 
+	/* Before anything is pinned or written down for it: addresses are the front-end's choice. */
+	if (least_entries(maps) > MLX5P_KLM_MAX)
+		return -E2BIG;
+	extents = calloc(vhost_iotlb_count(maps), sizeof(*extents));
 	if (extents == NULL)
 		return -ENOMEM;
 	VHOST_IOTLB_FOREACH(map, maps)
@@ -177,6 +200,10 @@ layer_create(struct mlx5p_aspace *as, const struct vhost_iotlb *maps, struct lay
 	if (layer == NULL)
 		return -ENOMEM;
 	ret = mlx5p_aspace_plan(as->pins, maps, &layer->hold);
+	if (ret == -E2BIG)
+		MLX5P_LOG(ERR, as->hw->name, "guest memory is too fragmented: %zu maps and the "
+			"holes between them, 2 GiB an entry, take more than the %u entries of a "
+			"key", vhost_iotlb_count(maps), MLX5P_KLM_MAX);
 	if (ret == 0) {
 		mlx5p_pins_sweep(as->pins);
 		mlx5p_pins_begin(as->pins, &layer->hold);

@@ -47,7 +47,7 @@ void mlx5p_aspace_reap(struct mlx5p_aspace *as);
 uint32_t mlx5p_aspace_mkey(const struct mlx5p_aspace *as);
 
 /** Hold the pins that a table needs, in the order of its maps, as mlx5p_pins_plan(): for one that
- * is to come. */
+ * is to come. -E2BIG: no key can show it, its maps are too many or too far apart. */
 int mlx5p_aspace_plan(struct mlx5p_pins *pins, const struct vhost_iotlb *maps,
 		struct mlx5p_hold *hold);
 

@@ -218,7 +218,9 @@ mlx5p_devx_create_umem_mkey(const struct mlx5p_hw *hw, uint32_t umem_id, uint64_
 	uint8_t in[PRM_BYTES(create_mkey_in)] = {0};
 	uint8_t out[PRM_BYTES(create_mkey_out)] = {0};
 	uint32_t log_page = __builtin_ctzl(sysconf(_SC_PAGESIZE));
-	uint64_t pages = (len + (UINT64_C(1) << log_page) - 1) >> log_page;
+	uint64_t page = UINT64_C(1) << log_page;
+	/* The key may begin and end within a page. */
+	uint64_t pages = ((iova & (page - 1)) + len + page - 1) >> log_page;
 	void *mkc = PRM_ADDR(create_mkey_in, in, memory_key_mkey_entry);
 	uint32_t octwords = (pages + 1) / 2; /* two 8-byte page addresses in 16 bytes */
 	int ret;
