@@ -302,6 +302,10 @@ void emu_stats_dma_fault(void);
 /** "mkey", "virtio_net_q": the keys of alive.by_type (obj.c). */
 const char *emu_obj_type_name(enum emu_obj_type type);
 
+/** emu_fork() of what these files own. */
+void emu_fail_fork(enum emu_fork when);
+void emu_trace_fork(enum emu_fork when);
+
 /** Let a command that began at @p start (CLOCK_MONOTONIC, ns) take the time of the latency profile;
  * no lock held (latency.c). */
 void emu_latency_charge(struct emu_dev *dev, const struct emu_cmd *c, uint8_t status,

@@ -150,7 +150,8 @@ void emu_reclaim(bool on);
 void emu_pins_add(int64_t bytes, uint64_t ns);
 /** Print the report object (interfaces.md) on one line. */
 void emu_report_print(FILE *out);
-/** Open the command trace. Returns 0 or a negative errno. */
+/** Open the command trace: what is traced goes behind what the file has, for processes may share it.
+ * Returns 0 or a negative errno. */
 int emu_trace_open(const char *path);
 /** Write a mark into an open trace: what follows belongs to this phase of the program. */
 void emu_trace_mark(const char *phase);
@@ -159,5 +160,14 @@ void emu_trace_mark(const char *phase);
 int emu_latency_set(const char *profile, char *err, size_t errlen);
 /** Add a failure "OPCODE:N[:STATUS]". Returns 0 or -EINVAL with one line in @p err. */
 int emu_fail_add(const char *spec, char *err, size_t errlen);
+
+/*
+ * A fork() copies what all threads hold, and goes on with one of them. The books, the rules of
+ * failure and the trace are at rest meanwhile (PREPARE, then PARENT in the old process). In the
+ * new one (CHILD) they start over: it has no device, reports what it does itself, and has neither
+ * rules nor a trace until it asks for them. The old process's devices are of no use in it.
+ */
+enum emu_fork { EMU_FORK_PREPARE, EMU_FORK_PARENT, EMU_FORK_CHILD };
+void emu_fork(enum emu_fork when);
 
 #endif /* EMU_H */

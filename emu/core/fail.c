@@ -133,3 +133,21 @@ emu_fail_check(uint16_t opcode)
 	pthread_mutex_unlock(&lock);
 	return status;
 }
+
+void
+emu_fail_fork(enum emu_fork when)
+{
+	struct rule *r;
+
+	if (when == EMU_FORK_PREPARE) {
+		pthread_mutex_lock(&lock);
+		return;
+	}
+	while (when == EMU_FORK_CHILD && (r = SLIST_FIRST(&rules)) != NULL) {
+		SLIST_REMOVE_HEAD(&rules, next);
+		free(r);
+	}
+	if (when == EMU_FORK_CHILD)
+		atomic_store(&have_rules, false);
+	pthread_mutex_unlock(&lock);
+}

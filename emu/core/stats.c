@@ -322,6 +322,45 @@ print_devs(FILE *out)
 	fputs("]", out);
 }
 
+/* ---- fork ---- */
+
+static void
+forget_all(void)
+{
+	struct past_dev *p;
+	struct kind *k;
+
+	memset(commands, 0, sizeof(commands));
+	for (k = kinds; k != NULL; k = k->next) {
+		k->alive = 0;
+		k->reclaimed = 0;
+	}
+	memset(&pins, 0, sizeof(pins));
+	dma_faults = 0;
+	/* Locks of the other process's devices may be held by threads that are not here. */
+	TAILQ_INIT(&devs);
+	while ((p = STAILQ_FIRST(&past_devs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&past_devs, next);
+		free(p);
+	}
+}
+
+void
+emu_fork(enum emu_fork when)
+{
+	if (when == EMU_FORK_PREPARE) {
+		pthread_mutex_lock(&devs_lock);
+		pthread_mutex_lock(&kinds_lock);
+	} else {
+		if (when == EMU_FORK_CHILD)
+			forget_all();
+		pthread_mutex_unlock(&kinds_lock);
+		pthread_mutex_unlock(&devs_lock);
+	}
+	emu_fail_fork(when);
+	emu_trace_fork(when);
+}
+
 void
 emu_report_print(FILE *out)
 {

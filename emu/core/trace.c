@@ -15,16 +15,20 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *_Atomic trace;
 
+/* Whole commands, of which each is written at once: those of several processes do not mix. */
+static char buffer[1 << 20];
+
 int
 emu_trace_open(const char *path)
 {
-	FILE *f = fopen(path, "we");
+	FILE *f = fopen(path, "ae");
 
 	if (f == NULL)
 		return -errno;
 	pthread_mutex_lock(&lock);
 	if (trace != NULL)
 		fclose(trace);
+	setvbuf(f, buffer, _IOFBF, sizeof(buffer));
 	trace = f;
 	pthread_mutex_unlock(&lock);
 	return 0;
@@ -105,5 +109,20 @@ emu_trace_mark(const char *phase)
 	pthread_mutex_lock(&lock);
 	fprintf(trace, "# phase %.*s\n", (int)strcspn(phase, "\n"), phase);
 	fflush(trace);
+	pthread_mutex_unlock(&lock);
+}
+
+/* The file is shared with the other process, what is buffered was written: nothing is lost. */
+void
+emu_trace_fork(enum emu_fork when)
+{
+	if (when == EMU_FORK_PREPARE) {
+		pthread_mutex_lock(&lock);
+		return;
+	}
+	if (when == EMU_FORK_CHILD && trace != NULL) {
+		fclose(trace);
+		trace = NULL;
+	}
 	pthread_mutex_unlock(&lock);
 }

@@ -262,8 +262,21 @@ face_devices(struct face_dev *const **devs)
 /* ---- fork: a child has no device threads; it makes devices of its own if it asks for some ---- */
 
 static void
+before_fork(void)
+{
+	emu_fork(EMU_FORK_PREPARE);
+}
+
+static void
+in_parent(void)
+{
+	emu_fork(EMU_FORK_PARENT);
+}
+
+static void
 in_child(void)
 {
+	emu_fork(EMU_FORK_CHILD);
 	pthread_mutex_init(&process.lock, NULL);
 	process.host = NULL;
 	process.n = 0;
@@ -274,7 +287,7 @@ in_child(void)
 static void __attribute__((constructor))
 at_start(void)
 {
-	pthread_atfork(NULL, NULL, in_child);
+	pthread_atfork(before_fork, in_parent, in_child);
 }
 
 /* ---- the report ---- */

@@ -34,7 +34,7 @@ struct options {
 	struct emu_dev_config devs[EMU_DEVICES_MAX];
 	unsigned int ndevs;
 	char *devices, *fails;     /* as given, joined */
-	const char *latency, *check; /* NULL: not given */
+	const char *latency, *check, *report_arg, *trace_arg; /* NULL: not given */
 	char report[PATH_MAX], trace[PATH_MAX];
 };
 
@@ -149,12 +149,16 @@ add_fail(struct options *o, const char *spec)
 	join(&o->fails, "--fail", spec);
 }
 
-/* A file to write: it exists afterwards, and is named absolutely. */
+/* A file to write: it exists afterwards, is empty, and is named absolutely. After all that can be
+ * wrong with the options: what the file had is gone. */
 static void
 set_file(const char *option, const char *path, char absolute[PATH_MAX])
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	int fd;
 
+	if (path == NULL)
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0 || realpath(path, absolute) == NULL)
 		die(EXIT_USAGE, "%s %s: %s", option, path, strerror(errno));
 	close(fd);
@@ -218,10 +222,10 @@ parse(struct options *o, int argc, char **argv)
 			set_check(o, optarg);
 			break;
 		case OPT_REPORT:
-			set_file("--report", optarg, o->report);
+			o->report_arg = optarg;
 			break;
 		case OPT_TRACE:
-			set_file("--trace", optarg, o->trace);
+			o->trace_arg = optarg;
 			break;
 		case OPT_HELP:
 			fputs(usage, stdout);
@@ -339,6 +343,8 @@ main(int argc, char **argv)
 	if (o.ndevs == 0)
 		emu_config_default(&o.devs[o.ndevs++], 0);
 	check_pairs(&o);
+	set_file("--report", o.report_arg, o.report);
+	set_file("--trace", o.trace_arg, o.trace);
 	if (o.report[0] != '\0')
 		write_empty_report(o.report);
 	set_env(EMU_ENV_DEVICES, o.devices);

@@ -104,5 +104,55 @@ class Report(harness.Case):
         self.assertEqual(harness.json.loads(text)['alive']['total'], 0)
 
 
+class Fork(harness.Case):
+    """A process that forks, as a daemon or a shell of tests does: each of the two has books, rules of
+    failure and devices of its own, and what both do is in the trace."""
+    PROGRAM = '''
+import ctypes, json, os
+v = ctypes.CDLL(None)
+v.mlx5_emu_counters_json.restype = ctypes.c_char_p
+for name, args in ('get_device_list', 1), ('open_device', 1), ('alloc_pd', 1):
+    getattr(v, 'ibv_' + name).restype = ctypes.c_void_p
+    getattr(v, 'ibv_' + name).argtypes = [ctypes.c_void_p]
+
+def books():
+    return json.loads(v.mlx5_emu_counters_json())
+
+def start():
+    devices = v.ibv_get_device_list(None)
+    return v.ibv_open_device(ctypes.cast(devices, ctypes.POINTER(ctypes.c_void_p))[0])
+
+context = start()
+assert v.ibv_alloc_pd(context)
+child = os.fork()
+if child == 0:
+    empty = books()
+    assert empty['commands']['total'] == 0 and empty['devices'] == [], empty
+    assert not any(empty['alive']['by_type'].values()), empty
+    context = start()
+assert bool(v.ibv_alloc_pd(context)) == (child == 0)
+now = books()
+if child == 0:
+    assert v.ibv_alloc_pd(context) is None
+    now = books()
+assert now['commands']['by_opcode']['ALLOC_PD']['count'] == 2, now
+assert now['commands']['failed'] == 1 and len(now['devices']) == 1, now
+assert now['alive']['by_type']['pd'] == 1 and now['alive']['by_type']['context'] == 1, now
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+'''
+
+    def test_each_process_has_its_own_books(self):
+        result = self.run_emu(['env', 'ASAN_OPTIONS=detect_leaks=0', 'python3', '-c',
+                               self.PROGRAM], fail=['ALLOC_PD:2'], trace=True)
+        self.assertEqual(result.status, 0, result.stderr)
+        self.assertEqual(result.report['commands']['by_opcode']['ALLOC_PD'],
+                         dict(result.report['commands']['by_opcode']['ALLOC_PD'],
+                              count=2, failed=1))
+        trace = (self.dir / 'trace.txt').read_text()
+        self.assertEqual(trace.count('mlx5_0 ALLOC_PD '), 4)
+
+
 if __name__ == '__main__':
     harness.main()

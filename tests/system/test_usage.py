@@ -52,6 +52,20 @@ class EmuRun(UsageCase):
             with self.subTest(option=option):
                 self.bad([harness.EMU_RUN, option], option)
 
+    def test_what_a_file_had_is_lost_to_no_typing_error(self):
+        """The report and the trace of the run before, when this one does not come about."""
+        old, new = self.dir / 'old', self.dir / 'new'
+        old.write_text('of the run before')
+        for option in ('--report', '--trace'):
+            for line, word in (([option, old, '--latency', 'warp', 'true'], 'warp'),
+                               ([option, new, '--device', 'nokey=1', 'true'], 'nokey'),
+                               ([option, old, '--device', 'wire=pair:none', 'true'], 'none'),
+                               ([option, old], 'COMMAND')):
+                with self.subTest(line=line):
+                    self.bad([harness.EMU_RUN, *line], word)
+                    self.assertEqual(old.read_text(), 'of the run before')
+                    self.assertFalse(new.exists())
+
     def test_no_command(self):
         self.bad([harness.EMU_RUN], 'COMMAND')
         self.bad([harness.EMU_RUN, '--'], 'COMMAND')
