@@ -11,6 +11,7 @@ from vhost_user import BUFFER_LEN, PAGE
 
 PAIRS = 2
 MEM = 16 << 20
+RULES = 7                      # of steering
 
 
 def pages(start, length):
@@ -186,6 +187,37 @@ class Running(Logged):
             self.traffic(count=32, first=64 * number)
         front.stop()
         self.finish()
+
+    def test_log_moves_past_a_queue_that_is_down(self):
+        """It was given up for its errors: it stays down until the reset, which heals it."""
+        self.start()
+        front, ring = self.front, self.front.rings[1]
+        front.set_log(self.log)
+        front.logging(True)
+        ring.push_chain([(1 << 40, 64, 0)])
+        ring.ring_doorbell()
+        self.daemon.wait_errors('virtqueue 1 went to error: .*stays down')
+        recoveries = len(self.daemon.errors('virtqueue 1 went to error: .*goes on'))
+        front.set_log(self.new_log())
+        self.assertEqual(vhost_user.ping_pong(front, 32, 1), (0, 0))
+        front.stop()
+        front.restart()
+        front.fill()
+        self.traffic(first=1000)
+        result = self.finish(faults=False, steady=False)
+        # An object for each queue and for its counters; then the recoveries, and the reset.
+        self.assertEqual(result.count('CREATE_GENERAL_OBJECT'), 4 * PAIRS + recoveries + 1, result)
+
+    def test_log_moves_and_packets_are_steered_as_before(self):
+        self.start()
+        self.front.set_log(self.log)
+        self.front.logging(True)
+        for _ in range(3):
+            self.front.set_log(self.new_log())
+        self.traffic()
+        self.front.stop()
+        result = self.finish()
+        self.assertEqual(result.count('CREATE_TIR'), RULES, result)
 
     def test_log_that_is_refused(self):
         """The old one stays."""

@@ -162,7 +162,7 @@ forget_keys(void *arg)
 	struct mlx5p_dev *dev = arg;
 
 	if (dev->configured)
-		mlx5p_queues_stop(dev->queues);
+		mlx5p_queues_stand(dev->queues);
 	mlx5p_queues_drop(dev->queues);
 }
 
@@ -334,7 +334,7 @@ close_device(struct mlx5p_dev *dev)
 {
 	mlx5p_restart_stop(&dev->restart, dev->memory, dev->queues);
 	stop_all(dev);
-	dev->configured = false;
+	dev->configured = dev->log_moves = false;
 	mlx5p_memory_virtio_reset(dev->memory);
 }
 
@@ -529,7 +529,7 @@ begin_log_move(struct mlx5p_dev *dev)
 {
 	if (!dev->configured || dev->dirty.bitmap.mkey == 0)
 		return;
-	mlx5p_queues_stop(dev->queues);
+	mlx5p_queues_stand(dev->queues);
 	dev->log_moves = true;
 }
 
@@ -548,7 +548,8 @@ mlx5p_dev_before_message(struct mlx5p_dev *dev, int vid, void *msg)
 
 	pthread_mutex_lock(&dev->lock);
 	result = vhost_iotlb_user_before(mlx5p_memory_user(dev->memory), vid, msg);
-	end_log_move(dev); /* that the library refused */
+	if (mlx5p_memory_is_for(dev->memory, vid))
+		end_log_move(dev); /* that the library refused */
 	if (moves_log(dev, vid, msg))
 		begin_log_move(dev);
 	pthread_mutex_unlock(&dev->lock);
@@ -565,7 +566,8 @@ mlx5p_dev_after_message(struct mlx5p_dev *dev, int vid, void *msg)
 	/* No operation tells when the log moves, as it does when memory is added in a migration. */
 	if (moves_log(dev, vid, msg) && dev->configured)
 		follow_log(dev, vid);
-	end_log_move(dev);
+	if (mlx5p_memory_is_for(dev->memory, vid))
+		end_log_move(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return result;
 }

@@ -464,6 +464,7 @@ mlx5p_queues_drop(struct mlx5p_queues *q)
 {
 	settle(q);
 	q->renewal_due = false;
+	q->conn.guest.mkey = q->conn.guest.ring_mkey = 0;
 	mlx5p_reception_clear(q->reception);
 	for_queues(q, knows_memory, drop_queue);
 }
@@ -586,6 +587,16 @@ mlx5p_queues_renew(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 
 /* ---- start and stop ---- */
 
+/* With an IOTLB, the vhost library may find a ring in memory before the device can: there is no map
+ * yet, or a batch is open. */
+static bool
+is_reachable(const struct mlx5p_conn *conn, const struct mlx5p_ring *ring)
+{
+	return conn->guest.mkey != 0 &&
+		(conn->user == NULL || mlx5p_ring_is_mapped(conn->maps, ring));
+}
+
+/* One that is not reachable waits for mlx5p_queues_go_on(). */
 static int
 start_queue(struct mlx5p_queues *q, uint16_t queue)
 {
@@ -605,6 +616,8 @@ start_queue(struct mlx5p_queues *q, uint16_t queue)
 		ring.avail = told->avail;
 		ring.used = told->used;
 	}
+	if (!is_reachable(conn, &ring))
+		return 0;
 	raise_top(q, queue);
 	return mlx5p_virtq_start(&q->virtqs[queue], &ring, &conn->guest);
 }
@@ -678,18 +691,51 @@ halt_queue(struct mlx5p_queues *q, uint16_t queue)
 	return 0;
 }
 
+static bool
+is_running(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return q->virtqs[queue].state == MLX5P_VIRTQ_RUNNING;
+}
+
+static bool
+is_running_receive(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return is_receive(queue) && is_running(q, queue);
+}
+
+static bool
+is_running_transmit(const struct mlx5p_queues *q, uint16_t queue)
+{
+	return !is_receive(queue) && is_running(q, queue);
+}
+
 /* No receive queue stops before every transmit queue stands. Where those stand can be asked for
  * beside that: last, as it is one command where a receive queue takes two. */
+static void
+stop_queues(struct mlx5p_queues *q, bool (*receive)(const struct mlx5p_queues *q, uint16_t queue),
+		bool (*transmit)(const struct mlx5p_queues *q, uint16_t queue))
+{
+	struct round halts, stops;
+
+	settle(q);
+	/* What a queue is changes when it is halted: they are picked before. */
+	plan_round(q, &halts, transmit, halt_queue);
+	plan_round(q, &stops, receive, stop_queue);
+	add_to_round(&stops, transmit);
+	mlx5p_workers_run(q->workers, halts.n, round_one, &halts);
+	mlx5p_workers_run(q->workers, stops.n, round_one, &stops);
+}
+
 void
 mlx5p_queues_stop(struct mlx5p_queues *q)
 {
-	struct round round;
+	stop_queues(q, is_started_receive, is_started_transmit);
+}
 
-	settle(q);
-	for_queues(q, is_started_transmit, halt_queue);
-	plan_round(q, &round, is_started_receive, stop_queue);
-	add_to_round(&round, is_started_transmit);
-	mlx5p_workers_run(q->workers, round.n, round_one, &round);
+void
+mlx5p_queues_stand(struct mlx5p_queues *q)
+{
+	stop_queues(q, is_running_receive, is_running_transmit);
 }
 
 /* A ring comes or goes while the device runs. */
@@ -742,12 +788,6 @@ mlx5p_queues_recover(struct mlx5p_queues *q, uint16_t queue)
 		steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 }
 
-static bool
-is_running(const struct mlx5p_queues *q, uint16_t queue)
-{
-	return q->virtqs[queue].state == MLX5P_VIRTQ_RUNNING;
-}
-
 /* What it is, q->conn says; a refusal is that queue's own. */
 static int
 set_bitmap(struct mlx5p_queues *q, uint16_t queue)
@@ -761,14 +801,17 @@ mlx5p_queues_set_bitmap(struct mlx5p_queues *q, const struct mlx5p_bitmap *bitma
 {
 	settle(q);
 	q->conn.guest.bitmap = *bitmap;
+	/* One that goes down is taken off the table with its object. */
 	for_queues(q, is_running, set_bitmap);
-	steer_to(q, MLX5P_VIRTQ_RUNNING, NULL);
 }
 
+/* The map of its ring is gone: it would fault at once. The vhost library will say that it is not
+ * wanted any more. */
 static bool
-is_running_transmit(const struct mlx5p_queues *q, uint16_t queue)
+is_running_nowhere(const struct mlx5p_queues *q, uint16_t queue)
 {
-	return !is_receive(queue) && is_running(q, queue);
+	return is_running(q, queue) && q->conn.user != NULL &&
+		!mlx5p_ring_is_mapped(q->conn.maps, &q->virtqs[queue].ring);
 }
 
 static bool
@@ -854,6 +897,7 @@ mlx5p_queues_set_mkey(struct mlx5p_queues *q, uint32_t mkey, uint32_t ring_mkey)
 	if (guest->mkey != mkey || guest->ring_mkey != ring_mkey) {
 		guest->mkey = mkey;
 		guest->ring_mkey = ring_mkey;
+		for_queues(q, is_running_nowhere, stop_queue);
 		for_queues(q, is_running_transmit, pause_queue);
 		for_queues(q, is_running, pause_queue);
 		for_queues(q, is_paused_receive, go_on);

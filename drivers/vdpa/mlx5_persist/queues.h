@@ -91,10 +91,14 @@ void mlx5p_queues_get_ahead(struct mlx5p_queues *queues);
  * then. */
 int mlx5p_queues_start(struct mlx5p_queues *queues, const struct mlx5p_conn *conn);
 
-/** Stop all that run. */
+/** Stop all that run. What was down is stopped, too. */
 void mlx5p_queues_stop(struct mlx5p_queues *queues);
 
-/** Destroy the objects of stopped queues that know a memory key, and end reception. */
+/** Stop all that run for a while: mlx5p_queues_go_on() ends that. What is down stays down. */
+void mlx5p_queues_stand(struct mlx5p_queues *queues);
+
+/** Destroy the objects of stopped queues that know a memory key, and end reception. Queues that are
+ * wanted from here on wait for a key, until mlx5p_queues_go_on() or a start. */
 void mlx5p_queues_drop(struct mlx5p_queues *queues);
 
 /** Destroy stopped objects that still know other memory keys than these. */
@@ -110,12 +114,13 @@ void mlx5p_queues_want_none(struct mlx5p_queues *queues, int vid);
 
 /** Switch all that run to other memory keys; stopped ones that know another one are destroyed. A
  * queue keeps its object where the card can change the key, and stands for three commands. One
- * that does not come back is down until the next reset.
+ * that does not come back is down until the next reset; one whose ring is not mapped any more is
+ * stopped.
  * @return true: no queue knows another key any more; false: none runs, and nothing was done. */
 bool mlx5p_queues_set_mkey(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
-/** Start those that the front-end wants, has a ring for, and that stand: there was no memory key,
- * and now there are these, as in set_mkey. A failure is that queue's own. */
+/** Start those that the front-end wants, has a ring for, and that stand: there was no memory key or
+ * no map of the ring, and now there are these keys, as in set_mkey. A failure is that queue's own. */
 void mlx5p_queues_go_on(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
 
 /** The card said that a queue is in error. */

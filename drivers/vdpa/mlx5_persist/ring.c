@@ -16,11 +16,31 @@
  * counter. */
 #define PACKED_MAX 32768
 
-/* Parts of a ring in this process. Lengths by virtio 1.2, sections 2.7 and 2.8; the event words
- * at the end of a split ring's parts are not ours to use. */
+/* Lengths of a ring's parts, by virtio 1.2, sections 2.7 and 2.8; the event words at the end of a
+ * split ring's parts are not ours to use. */
+struct lengths {
+	uint64_t desc, avail, used;
+};
+
+static struct lengths
+lengths_of(uint16_t size, bool packed)
+{
+	if (packed)
+		return (struct lengths) {
+			.desc = size * sizeof(struct vring_packed_desc),
+			.avail = sizeof(struct vring_packed_desc_event),
+			.used = sizeof(struct vring_packed_desc_event),
+		};
+	return (struct lengths) {
+		.desc = size * sizeof(struct vring_desc),
+		.avail = sizeof(struct vring_avail) + size * sizeof(uint16_t),
+		.used = sizeof(struct vring_used) + size * sizeof(struct vring_used_elem),
+	};
+}
+
+/* Parts of a ring in this process. */
 struct parts {
 	const void *desc, *avail, *used;
-	uint64_t desc_len, avail_len, used_len;
 	volatile uint16_t *kick_flags; /* where the device asks for kicks; 0: it wants them */
 };
 
@@ -31,10 +51,6 @@ split_parts(const struct rte_vhost_vring *vring)
 		.desc = vring->desc,
 		.avail = vring->avail,
 		.used = vring->used,
-		.desc_len = vring->size * sizeof(struct vring_desc),
-		.avail_len = sizeof(struct vring_avail) + vring->size * sizeof(uint16_t),
-		.used_len = sizeof(struct vring_used) +
-			vring->size * sizeof(struct vring_used_elem),
 		.kick_flags = vring->used != NULL ? &vring->used->flags : NULL,
 	};
 }
@@ -46,9 +62,6 @@ packed_parts(const struct rte_vhost_vring *vring)
 		.desc = vring->desc_packed,
 		.avail = vring->driver_event,
 		.used = vring->device_event,
-		.desc_len = vring->size * sizeof(struct vring_packed_desc),
-		.avail_len = sizeof(struct vring_packed_desc_event),
-		.used_len = sizeof(struct vring_packed_desc_event),
 		.kick_flags = vring->device_event != NULL ? &vring->device_event->flags : NULL,
 	};
 }
@@ -62,13 +75,14 @@ size_ok(uint16_t size, bool packed)
 static int
 translate(const struct vhost_iotlb *maps, const struct parts *parts, struct mlx5p_ring *ring)
 {
+	struct lengths len = lengths_of(ring->size, ring->packed);
 	int ret;
 
-	ret = mlx5p_aspace_gpa(maps, parts->desc, parts->desc_len, &ring->desc);
+	ret = mlx5p_aspace_gpa(maps, parts->desc, len.desc, &ring->desc);
 	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, parts->avail, parts->avail_len, &ring->avail);
+		ret = mlx5p_aspace_gpa(maps, parts->avail, len.avail, &ring->avail);
 	if (ret == 0)
-		ret = mlx5p_aspace_gpa(maps, parts->used, parts->used_len, &ring->used);
+		ret = mlx5p_aspace_gpa(maps, parts->used, len.used, &ring->used);
 	return ret;
 }
 
@@ -89,13 +103,13 @@ mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
 			rte_vhost_get_vring_base(vid, queue, &ring->avail_index,
 				&ring->used_index) < 0)
 		goto unusable;
+	ring->packed = packed;
+	ring->size = vring.size;
 	ret = maps != NULL ? translate(maps, &parts, ring) : 0;
 	if (ret < 0) {
 		MLX5P_LOG(ERR, name, "virtqueue %u: its ring is outside of guest memory", queue);
 		return ret;
 	}
-	ring->packed = packed;
-	ring->size = vring.size;
 	ring->kickfd = vring.kickfd;
 	ring->callfd = vring.callfd;
 	*parts.kick_flags = 0;
@@ -105,17 +119,43 @@ unusable:
 	return -EINVAL;
 }
 
+/* Several maps may show it. */
+static bool
+is_mapped(const struct vhost_iotlb *maps, uint64_t start, uint64_t len)
+{
+	const struct vhost_iotlb_map *map;
+	uint64_t last = start + (len - 1);
+
+	if (last < start)
+		return false;
+	VHOST_IOTLB_FOREACH_RANGE(map, maps, start, last) {
+		if (map->start > start)
+			return false;
+		if (map->last >= last)
+			return true;
+		start = map->last + 1;
+	}
+	return false;
+}
+
+bool
+mlx5p_ring_is_mapped(const struct vhost_iotlb *maps, const struct mlx5p_ring *ring)
+{
+	struct lengths len = lengths_of(ring->size, ring->packed);
+
+	return is_mapped(maps, ring->desc, len.desc) && is_mapped(maps, ring->avail, len.avail) &&
+		is_mapped(maps, ring->used, len.used);
+}
+
 /* By guest address, not by rte_vhost_log_used_vring(): that one needs the ring's log address,
  * which is the same address where a front-end gives it, and in packed rings is that of the device
  * area. */
 void
 mlx5p_ring_log(int vid, const struct mlx5p_ring *ring)
 {
-	if (ring->packed) {
-		rte_vhost_log_write(vid, ring->desc, ring->size * sizeof(struct vring_packed_desc));
-		rte_vhost_log_write(vid, ring->used, sizeof(struct vring_packed_desc_event));
-	} else {
-		rte_vhost_log_write(vid, ring->used, sizeof(struct vring_used) +
-			ring->size * sizeof(struct vring_used_elem));
-	}
+	struct lengths len = lengths_of(ring->size, ring->packed);
+
+	if (ring->packed)
+		rte_vhost_log_write(vid, ring->desc, len.desc);
+	rte_vhost_log_write(vid, ring->used, len.used);
 }

@@ -38,6 +38,9 @@ struct mlx5p_ring {
 int mlx5p_ring_read(const char *name, int vid, uint16_t queue, uint64_t features,
 		const struct vhost_iotlb *maps, struct mlx5p_ring *ring);
 
+/** Is all of a ring, at the addresses that it has in @p ring, within @p maps? */
+bool mlx5p_ring_is_mapped(const struct vhost_iotlb *maps, const struct mlx5p_ring *ring);
+
 /** Mark in the dirty log, if the front-end keeps one, all that the device may have written in the
  * ring itself. Guest buffers are logged by the card. */
 void mlx5p_ring_log(int vid, const struct mlx5p_ring *ring);
