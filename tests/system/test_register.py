@@ -93,6 +93,26 @@ class Register(harness.Case):
         front.disconnect()
         self.assert_clean(daemon.stop())
 
+    def test_taken_over_and_withdrawn(self):
+        """What one table began for the next, and none ever had in force, goes with the last one."""
+        daemon = self.daemon(persist='reconnect')
+        front = self.frontend(daemon)
+        self.rest(front, self.until_table(front))
+        front.stop()
+        self.wait_keys(2, 0)
+        first, second = self.dimm(), self.dimm()
+        front.set_mem_table([first])
+        self.wait_keys(3, 0)
+        front.set_mem_table([first, second])
+        self.wait_keys(4, 0)
+        front.set_mem_table()
+        self.wait_keys(4, 2)
+        front.restart()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 50), (0, 0))
+        front.disconnect()
+        self.assert_clean(daemon.stop())
+
     def test_one_part_fails(self):
         """The second of four registrations that are under way: one line, and the next try works."""
         daemon = self.daemon(fail=['CREATE_MKEY:2'])

@@ -344,6 +344,30 @@ what_is_called_off_and_not_wanted_leaves_nothing(void **state)
 	close(file.fd);
 }
 
+/* A table takes the place of another one, whose pins it wants, and is called off itself. */
+static void
+what_was_taken_over_and_never_in_force_leaves_nothing(void **state)
+{
+	struct mlx5p_extent file = new_file(2 * GIB), half = part(&file, 0, GIB);
+	struct mlx5p_hold first = { .npieces = 0 }, second = { .npieces = 0 };
+
+	RTE_SET_USED(state);
+	assert_int_equal(take(&half, &first), 0);
+	assert_int_equal(take(&file, &second), 0);
+	mlx5p_pins_rollback(pins, &first);
+	assert_int_equal(card.bytes, file.len);
+	mlx5p_pins_rollback(pins, &second);
+	assert_int_equal(card.bytes, 0);
+	/* What a table had in force waits for the next. */
+	assert_int_equal(take(&half, &first), 0);
+	mlx5p_pins_count(pins, &first);
+	mlx5p_pins_release(pins, &first);
+	assert_int_equal(take(&file, &second), 0);
+	mlx5p_pins_rollback(pins, &second);
+	assert_int_equal(card.bytes, half.len);
+	close(file.fd);
+}
+
 static void
 pins_wait_when_their_last_holder_goes(void **state)
 {
@@ -499,6 +523,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_is_called_off_and_not_wanted_leaves_nothing,
 			setup_alone, teardown),
 		TEST(what_is_called_off_and_not_wanted_leaves_nothing),
+		TEST(what_was_taken_over_and_never_in_force_leaves_nothing),
 		TEST(pins_wait_when_their_last_holder_goes),
 		TEST(a_rollback_spares_what_others_hold),
 		TEST(hits_and_misses_are_of_what_came_into_force),

@@ -30,7 +30,7 @@ enum state { PLANNED, PINNED, FAILED };
 #define LOOK (UINT64_C(2) << 20)
 
 /* A finer grid is for little memory on several threads; each pin is a key on the card. */
-#define CELL_MIN (UINT64_C(128) << 20)
+#define CELL_MIN (MLX5P_PIN_GRID >> 3)
 enum { CELLS_PER_THREAD = 2 };
 
 struct mlx5p_pin {
@@ -286,9 +286,20 @@ pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 	return bytes;
 }
 
-/* Unpin what nobody holds, by @all, or else what never came to be pinned. @return bytes. */
+/* Of pins that nobody holds: those that never came to be pinned; besides, those that no table in
+ * force ever had; all. */
+enum unheld { UNPINNED, UNUSED, ALL };
+
+static bool
+is_unheld(const struct mlx5p_pin *pin, enum unheld which)
+{
+	return pin->holders == 0 &&
+		(which == ALL || pin->state != PINNED || (which == UNUSED && pin->fresh));
+}
+
+/* Unpin them. @return bytes. */
 static uint64_t
-drop(struct mlx5p_pins *pins, bool all)
+drop(struct mlx5p_pins *pins, enum unheld which)
 {
 	struct file *file, *next_file;
 	struct mlx5p_pin *pin, *next_pin;
@@ -296,7 +307,7 @@ drop(struct mlx5p_pins *pins, bool all)
 
 	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
 		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
-			if (pin->holders == 0 && (all || pin->state != PINNED))
+			if (is_unheld(pin, which))
 				bytes += pin_destroy(pins, pin);
 		}
 		file_put(pins, file);
@@ -326,7 +337,7 @@ uint64_t
 mlx5p_pins_sweep(struct mlx5p_pins *pins)
 {
 	end_leave(pins);
-	return drop(pins, true);
+	return drop(pins, ALL);
 }
 
 static uint32_t
@@ -355,7 +366,7 @@ mlx5p_pins_sweep_later(struct mlx5p_pins *pins)
 	if (mlx5p_workers_count(pins->workers) > 0)
 		pins->leaving = calloc(n, sizeof(*pins->leaving));
 	if (pins->leaving == NULL) {
-		drop(pins, true);
+		drop(pins, ALL);
 		return;
 	}
 	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
@@ -666,23 +677,15 @@ void
 mlx5p_pins_release(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
 {
 	hold_end(hold);
-	drop(pins, false);
+	drop(pins, UNPINNED);
 }
 
 void
 mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold)
 {
-	struct mlx5p_pin **made = hold->made;
-	uint32_t i, n = hold->nmade;
-
-	hold->made = NULL;
+	/* What was pinned for it by another that it took the place of is as useless. */
 	hold_end(hold);
-	for (i = 0; i < n; i++) {
-		if (made[i]->holders == 0)
-			pin_destroy(pins, made[i]);
-	}
-	free(made);
-	drop(pins, false); /* files without pins */
+	drop(pins, UNUSED);
 }
 
 /* ---- seen ---- */

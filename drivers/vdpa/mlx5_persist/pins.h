@@ -45,8 +45,11 @@ struct mlx5p_hw;
 struct mlx5p_pin;
 struct mlx5p_pins;
 
-/* The grid: a multiple of every page size of interest, so that huge pages stay whole. */
+/* The grid: a multiple of every page size of interest, so that huge pages stay whole. (A test makes
+ * it small.) */
+#ifndef MLX5P_PIN_GRID
 #define MLX5P_PIN_GRID (UINT64_C(1) << 30)
+#endif
 
 /* An interval of a file. */
 struct mlx5p_extent {
@@ -103,7 +106,8 @@ int mlx5p_pins_finish(struct mlx5p_hold *hold);
  * mlx5p_pins_rollback(). */
 void mlx5p_pins_cancel(struct mlx5p_hold *hold);
 
-/** End a hold and unpin what was pinned for it, unless somebody else holds it by now. */
+/** End a hold and unpin what was pinned for it, or for one that it took the place of, unless
+ * somebody else holds it, or had it in force (mlx5p_pins_count()). */
 void mlx5p_pins_rollback(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
 /** End a hold. Pins that it was the last to have wait. */
