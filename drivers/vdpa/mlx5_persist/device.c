@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include <linux/virtio_net.h>
 
@@ -23,6 +22,7 @@
 #include "notifier.h"
 #include "ops.h"
 #include "queues.h"
+#include "registry.h"
 #include "restart.h"
 #include "stats.h"
 #include "wants.h"
@@ -36,11 +36,9 @@ enum { LIMBO_US = 1000000 };
 enum limbo { LIMBO_NONE, LIMBO_TIMED, LIMBO_AGAIN };
 
 struct mlx5p_dev {
-	TAILQ_ENTRY(mlx5p_dev) next;
+	struct mlx5p_entry entry;
 	pthread_mutex_t lock;
 	char name[64];
-	struct rte_device *rte_dev;
-	struct rte_vdpa_device *vdpa;
 	struct mlx5p_args args;
 	struct mlx5p_hw hw;
 	struct mlx5p_workers *workers;
@@ -54,81 +52,7 @@ struct mlx5p_dev {
 	bool log_moves;            /* queues stand until the new log is known */
 	bool configured;           /* between a conf that succeeded and close */
 	int refused;               /* the connection that was last, MLX5P_NOBODY: gone */
-	unsigned int holders;      /* mlx5p_dev_hold(); with devices_lock held */
 };
-
-static TAILQ_HEAD(, mlx5p_dev) devices = TAILQ_HEAD_INITIALIZER(devices);
-static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t devices_unheld = PTHREAD_COND_INITIALIZER;
-
-struct mlx5p_dev *
-mlx5p_dev_find(const struct rte_device *rte_dev)
-{
-	struct mlx5p_dev *dev;
-
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_FOREACH(dev, &devices, next) {
-		if (dev->rte_dev == rte_dev)
-			break;
-	}
-	pthread_mutex_unlock(&devices_lock);
-	return dev;
-}
-
-static void
-list_device(struct mlx5p_dev *dev)
-{
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_INSERT_TAIL(&devices, dev, next);
-	pthread_mutex_unlock(&devices_lock);
-}
-
-/* Nobody finds it any more, and nobody has it. */
-static void
-unlist_device(struct mlx5p_dev *dev)
-{
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_REMOVE(&devices, dev, next);
-	while (dev->holders > 0)
-		pthread_cond_wait(&devices_unheld, &devices_lock);
-	pthread_mutex_unlock(&devices_lock);
-}
-
-void
-mlx5p_dev_names(void (*fn)(void *arg, const char *name), void *arg)
-{
-	const struct mlx5p_dev *dev;
-
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_FOREACH(dev, &devices, next)
-		fn(arg, dev->name);
-	pthread_mutex_unlock(&devices_lock);
-}
-
-struct mlx5p_dev *
-mlx5p_dev_hold(const char *name)
-{
-	struct mlx5p_dev *dev;
-
-	pthread_mutex_lock(&devices_lock);
-	TAILQ_FOREACH(dev, &devices, next) {
-		if (strcmp(dev->name, name) == 0)
-			break;
-	}
-	if (dev != NULL)
-		dev->holders++;
-	pthread_mutex_unlock(&devices_lock);
-	return dev;
-}
-
-void
-mlx5p_dev_unhold(struct mlx5p_dev *dev)
-{
-	pthread_mutex_lock(&devices_lock);
-	if (--dev->holders == 0)
-		pthread_cond_broadcast(&devices_unheld);
-	pthread_mutex_unlock(&devices_lock);
-}
 
 const struct mlx5p_args *
 mlx5p_dev_args(const struct mlx5p_dev *dev)
@@ -765,7 +689,6 @@ mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5
 	}
 	pthread_mutex_init(&dev->lock, NULL);
 	snprintf(dev->name, sizeof(dev->name), "%s", name);
-	dev->rte_dev = rte_dev;
 	dev->args = *args;
 	dev->refused = MLX5P_NOBODY;
 	ret = mlx5p_hw_open(&dev->hw, dev->name, ctx, numa_node);
@@ -777,13 +700,9 @@ mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5
 	ret = create_parts(dev);
 	if (ret < 0)
 		goto fail;
-	list_device(dev);
-	dev->vdpa = rte_vdpa_register_device(rte_dev, mlx5p_vdpa_ops());
-	if (dev->vdpa == NULL) {
-		unlist_device(dev);
-		ret = -ENODEV;
+	ret = mlx5p_registry_add(&dev->entry, dev, dev->name, rte_dev, mlx5p_vdpa_ops());
+	if (ret < 0)
 		goto fail;
-	}
 	*out = dev;
 	return 0;
 fail:
@@ -792,11 +711,30 @@ fail:
 	return ret;
 }
 
-void
+/* Is it at work for a connection? What was taken for a RESET_OWNER may have been the end of it. */
+static bool
+serves(struct mlx5p_dev *dev)
+{
+	bool ret;
+
+	pthread_mutex_lock(&dev->lock);
+	ret = mlx5p_memory_attached(dev->memory) &&
+		!vhost_iotlb_user_in_limbo(mlx5p_memory_user(dev->memory));
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
+}
+
+int
 mlx5p_dev_destroy(struct mlx5p_dev *dev)
 {
-	unlist_device(dev);
-	rte_vdpa_unregister_device(dev->vdpa);
+	/* The vhost library has no way to take a device from a connection: it would call what is
+	 * freed. */
+	if (serves(dev)) {
+		MLX5P_LOG(ERR, dev->name, "the device is not removed: a front-end is connected; "
+			"unregister its vhost socket first");
+		return -EBUSY;
+	}
+	mlx5p_registry_remove(&dev->entry);
 	rte_eal_alarm_cancel(end_limbo, dev);
 	pthread_mutex_lock(&dev->lock);
 	stop_all(dev);
@@ -804,4 +742,5 @@ mlx5p_dev_destroy(struct mlx5p_dev *dev)
 	mlx5p_memory_release(dev->memory);
 	pthread_mutex_unlock(&dev->lock);
 	release(dev);
+	return 0;
 }

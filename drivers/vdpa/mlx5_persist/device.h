@@ -6,8 +6,10 @@
  * library's calls. Knows no bus: a bus glue hands in an opened RDMA device and arguments. The
  * operations that DPDK calls are in ops.c, which translates them to the functions below.
  *
- * Locking: every function below takes the device's lock, find and hw excepted; so does the event
- * thread for a queue in error. Under the lock nobody waits for the event thread, and no function of
+ * Callers from outside find a device in registry.h and hold it meanwhile.
+ *
+ * Locking: every function below takes the device's lock, those that say so excepted; so does the
+ * event thread for a queue in error. Under the lock nobody waits for the event thread, and no function of
  * the vhost library is called that takes a lock: some calls come with a ring's lock held.
  */
 #ifndef MLX5P_DEVICE_H
@@ -33,11 +35,8 @@ struct mlx5p_memory;
 int mlx5p_dev_create(struct rte_device *rte_dev, const char *name, const struct mlx5p_args *args,
 		struct ibv_context *ctx, struct mlx5p_dev **dev);
 
-/** Undo it. A connection that is still there is released first. */
-void mlx5p_dev_destroy(struct mlx5p_dev *dev);
-
-/** The device of a bus device, NULL if it is none of ours. */
-struct mlx5p_dev *mlx5p_dev_find(const struct rte_device *rte_dev);
+/** Undo it. @return 0; or -EBUSY, logged: it serves a front-end, and nothing is done. */
+int mlx5p_dev_destroy(struct mlx5p_dev *dev);
 
 /** Its card. Constant: no lock. */
 const struct mlx5p_hw *mlx5p_dev_hw(const struct mlx5p_dev *dev);
@@ -80,14 +79,7 @@ int mlx5p_dev_get_stats(struct mlx5p_dev *dev, int queue, struct rte_vdpa_stat *
 		unsigned int n);
 int mlx5p_dev_reset_stats(struct mlx5p_dev *dev, int queue);
 
-/* ---- for threads that neither the vhost library nor the driver knows ---- */
-
-/** Call @p fn with the name of each device. It calls no function of this file. */
-void mlx5p_dev_names(void (*fn)(void *arg, const char *name), void *arg);
-
-/** The device of that name, which is not removed until mlx5p_dev_unhold(). NULL: there is none. */
-struct mlx5p_dev *mlx5p_dev_hold(const char *name);
-void mlx5p_dev_unhold(struct mlx5p_dev *dev);
+/* ---- memory, seen and dropped ---- */
 
 /** Look at the device's memory (memory.h, "seen"; pins.h and aspace.h likewise), with the lock held
  * during @p fn. */

@@ -12,6 +12,7 @@
 #include "device.h"
 #include "hw.h"
 #include "ops.h"
+#include "registry.h"
 #include "stats.h"
 
 /* What rte_vhost.h of some versions leaves to <linux/virtio_config.h> or nobody. */
@@ -33,52 +34,69 @@
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
-static struct mlx5p_dev *
-dev_of_vid(int vid)
-{
-	struct rte_vdpa_device *vdpa = rte_vhost_get_vdpa_device(vid);
-
-	return vdpa != NULL ? mlx5p_dev_find(vdpa->device) : NULL;
-}
-
 /* ---- a connection ---- */
 
 static int
 op_dev_conf(int vid)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	int ret;
 
-	return dev != NULL ? mlx5p_dev_conf(dev, vid) : -ENODEV;
+	if (dev == NULL)
+		return -ENODEV;
+	ret = mlx5p_dev_conf(dev, vid);
+	mlx5p_registry_release(dev);
+	return ret;
 }
 
 static int
 op_dev_close(int vid)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
 
 	if (dev == NULL)
 		return -ENODEV;
 	mlx5p_dev_close(dev, vid);
+	mlx5p_registry_release(dev);
 	return 0;
 }
 
 static int
 op_dev_cleanup(int vid)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
 
 	if (dev == NULL)
 		return -ENODEV;
 	mlx5p_dev_cleanup(dev, vid);
+	mlx5p_registry_release(dev);
 	return 0;
 }
 
 static int
 op_set_vring_state(int vid, int vring, int state)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	int ret;
 
-	return dev != NULL ? mlx5p_dev_want_queue(dev, vid, vring, state != 0) : -ENODEV;
+	if (dev == NULL)
+		return -ENODEV;
+	ret = mlx5p_dev_want_queue(dev, vid, vring, state != 0);
+	mlx5p_registry_release(dev);
+	return ret;
+}
+
+static int
+op_set_features(int vid)
+{
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	int ret;
+
+	if (dev == NULL)
+		return -ENODEV;
+	ret = mlx5p_dev_set_features(dev, vid);
+	mlx5p_registry_release(dev);
+	return ret;
 }
 
 /* ---- messages ---- */
@@ -86,19 +104,27 @@ op_set_vring_state(int vid, int vring, int state)
 static enum rte_vhost_msg_result
 before_message(int vid, void *msg)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	enum rte_vhost_msg_result result;
 
-	return dev != NULL ? mlx5p_dev_before_message(dev, vid, msg) :
-		RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+	if (dev == NULL)
+		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+	result = mlx5p_dev_before_message(dev, vid, msg);
+	mlx5p_registry_release(dev);
+	return result;
 }
 
 static enum rte_vhost_msg_result
 after_message(int vid, void *msg)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	enum rte_vhost_msg_result result;
 
-	return dev != NULL ? mlx5p_dev_after_message(dev, vid, msg) :
-		RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+	if (dev == NULL)
+		return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+	result = mlx5p_dev_after_message(dev, vid, msg);
+	mlx5p_registry_release(dev);
+	return result;
 }
 
 static const struct rte_vhost_user_extern_ops message_hook = {
@@ -112,37 +138,37 @@ mlx5p_message_hook(void)
 	return &message_hook;
 }
 
-static int
-op_set_features(int vid)
-{
-	struct mlx5p_dev *dev = dev_of_vid(vid);
-
-	return dev != NULL ? mlx5p_dev_set_features(dev, vid) : -ENODEV;
-}
-
 /* ---- the doorbell page ---- */
 
 static int
 op_get_device_fd(int vid)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	int fd;
 
-	return dev != NULL ? mlx5p_dev_hw(dev)->ctx->cmd_fd : -ENODEV;
+	if (dev == NULL)
+		return -ENODEV;
+	fd = mlx5p_dev_hw(dev)->ctx->cmd_fd;
+	mlx5p_registry_release(dev);
+	return fd;
 }
 
 /* One page for all queues: the guest writes the queue's index there. */
 static int
 op_get_notify_area(int vid, int queue, uint64_t *offset, uint64_t *size)
 {
-	struct mlx5p_dev *dev = dev_of_vid(vid);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vid(vid);
+	int ret = -EINVAL;
 
 	if (dev == NULL)
 		return -ENODEV;
-	if (queue < 0 || (uint32_t)queue >= mlx5p_dev_nqueues(dev))
-		return -EINVAL;
-	*offset = mlx5p_dev_hw(dev)->var->mmap_off;
-	*size = mlx5p_dev_hw(dev)->var->length;
-	return 0;
+	if (queue >= 0 && (uint32_t)queue < mlx5p_dev_nqueues(dev)) {
+		*offset = mlx5p_dev_hw(dev)->var->mmap_off;
+		*size = mlx5p_dev_hw(dev)->var->length;
+		ret = 0;
+	}
+	mlx5p_registry_release(dev);
+	return ret;
 }
 
 /* ---- what the device offers ---- */
@@ -150,45 +176,55 @@ op_get_notify_area(int vid, int queue, uint64_t *offset, uint64_t *size)
 static int
 op_get_queue_num(struct rte_vdpa_device *vdpa, uint32_t *queue_num)
 {
-	const struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vdpa(vdpa);
 
 	if (dev == NULL)
 		return -ENODEV;
 	*queue_num = mlx5p_dev_nqueues(dev) / 2;
+	mlx5p_registry_release(dev);
 	return 0;
 }
 
 /* GUEST_ANNOUNCE, like the link's state, is the front-end's affair, which has the configuration
  * space and the control queue. */
-static int
-op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
+static uint64_t
+features_of(const struct mlx5p_dev *dev)
 {
-	const struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
-	const struct mlx5p_caps *caps;
+	const struct mlx5p_caps *caps = &mlx5p_dev_hw(dev)->caps;
+	uint64_t features;
 
-	if (dev == NULL)
-		return -ENODEV;
-	caps = &mlx5p_dev_hw(dev)->caps;
-	*features = FEATURE(VHOST_USER_F_PROTOCOL_FEATURES) | FEATURE(VIRTIO_F_ANY_LAYOUT) |
+	features = FEATURE(VHOST_USER_F_PROTOCOL_FEATURES) | FEATURE(VIRTIO_F_ANY_LAYOUT) |
 		FEATURE(VIRTIO_NET_F_MQ) | FEATURE(VIRTIO_NET_F_MTU) |
 		FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | FEATURE(VIRTIO_F_ORDER_PLATFORM) |
 		FEATURE(VHOST_F_LOG_ALL);
 	/* Contract, C10: never unless the operator asked for it. */
 	if (mlx5p_dev_offers_iommu(dev))
-		*features |= FEATURE(VIRTIO_F_ACCESS_PLATFORM);
+		features |= FEATURE(VIRTIO_F_ACCESS_PLATFORM);
 	if (caps->virtio_version_1_0)
-		*features |= FEATURE(VIRTIO_F_VERSION_1);
+		features |= FEATURE(VIRTIO_F_VERSION_1);
 	if (caps->virtio_queue_type >> MLX5_VIRTQ_TYPE_PACKED & 1)
-		*features |= FEATURE(VIRTIO_F_RING_PACKED);
+		features |= FEATURE(VIRTIO_F_RING_PACKED);
 	if (caps->tx_csum)
-		*features |= FEATURE(VIRTIO_NET_F_CSUM);
+		features |= FEATURE(VIRTIO_NET_F_CSUM);
 	if (caps->rx_csum)
-		*features |= FEATURE(VIRTIO_NET_F_GUEST_CSUM);
+		features |= FEATURE(VIRTIO_NET_F_GUEST_CSUM);
 	/* Segmentation needs checksums. */
 	if (caps->tx_csum && caps->tso_ipv4)
-		*features |= FEATURE(VIRTIO_NET_F_HOST_TSO4);
+		features |= FEATURE(VIRTIO_NET_F_HOST_TSO4);
 	if (caps->tx_csum && caps->tso_ipv6)
-		*features |= FEATURE(VIRTIO_NET_F_HOST_TSO6);
+		features |= FEATURE(VIRTIO_NET_F_HOST_TSO6);
+	return features;
+}
+
+static int
+op_get_features(struct rte_vdpa_device *vdpa, uint64_t *features)
+{
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vdpa(vdpa);
+
+	if (dev == NULL)
+		return -ENODEV;
+	*features = features_of(dev);
+	mlx5p_registry_release(dev);
 	return 0;
 }
 
@@ -218,17 +254,27 @@ op_get_stats_names(struct rte_vdpa_device *vdpa, struct rte_vdpa_stat_name *name
 static int
 op_get_stats(struct rte_vdpa_device *vdpa, int queue, struct rte_vdpa_stat *stats, unsigned int n)
 {
-	struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vdpa(vdpa);
+	int ret;
 
-	return dev != NULL ? mlx5p_dev_get_stats(dev, queue, stats, n) : -ENODEV;
+	if (dev == NULL)
+		return -ENODEV;
+	ret = mlx5p_dev_get_stats(dev, queue, stats, n);
+	mlx5p_registry_release(dev);
+	return ret;
 }
 
 static int
 op_reset_stats(struct rte_vdpa_device *vdpa, int queue)
 {
-	struct mlx5p_dev *dev = mlx5p_dev_find(vdpa->device);
+	struct mlx5p_dev *dev = mlx5p_registry_hold_vdpa(vdpa);
+	int ret;
 
-	return dev != NULL ? mlx5p_dev_reset_stats(dev, queue) : -ENODEV;
+	if (dev == NULL)
+		return -ENODEV;
+	ret = mlx5p_dev_reset_stats(dev, queue);
+	mlx5p_registry_release(dev);
+	return ret;
 }
 
 static struct rte_vdpa_dev_ops vdpa_ops = {

@@ -3,8 +3,8 @@
  * What DPDK calls: the operations of a vDPA device.
  *
  * Owns: the table of rte_vdpa_dev_ops and the hook for messages, the translation from the vhost
- * library's numbers to devices, and what the device offers to front-ends (features, protocol
- * features, queues, doorbell page).
+ * library's numbers to devices, which it holds during the call (registry.h), and what the device
+ * offers to front-ends (features, protocol features, queues, doorbell page).
  *
  * Threads: the vhost library's, and the application's for statistics.
  */

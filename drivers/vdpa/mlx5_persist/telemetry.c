@@ -16,6 +16,7 @@
 #include "hw.h"
 #include "memory.h"
 #include "mlx5p_log.h"
+#include "registry.h"
 #include "telemetry.h"
 
 #define MAX_NUMBERS 2              /* behind a device's name */
@@ -181,7 +182,7 @@ request_begin(struct request *r, const char *params, unsigned int numbers, struc
 			"%.40s: decimal numbers go there, %u at most", rest, numbers);
 		return false;
 	}
-	r->dev = mlx5p_dev_hold(text);
+	r->dev = mlx5p_registry_hold_name(text);
 	if (r->dev == NULL) {
 		fail(d, "no device %.40s; /mlx5_persist/list shows them", text);
 		return false;
@@ -201,7 +202,7 @@ answer(const char *params, unsigned int numbers, struct rte_tel_data *d,
 		return 0;
 	rte_tel_data_start_dict(d);
 	mlx5p_dev_see_memory(r.dev, fn, &reply);
-	mlx5p_dev_unhold(r.dev);
+	mlx5p_registry_release(r.dev);
 	return reply.error != NULL ? fail(d, "%s", reply.error) : 0;
 }
 
@@ -229,7 +230,7 @@ cmd_list(const char *cmd, const char *params, struct rte_tel_data *d)
 	RTE_SET_USED(cmd);
 	RTE_SET_USED(params);
 	rte_tel_data_start_array(d, RTE_TEL_STRING_VAL);
-	mlx5p_dev_names(add_name, &names);
+	mlx5p_registry_names(add_name, &names);
 	return 0;
 }
 
@@ -407,7 +408,7 @@ cmd_drop(const char *cmd, const char *params, struct rte_tel_data *d)
 	if (!request_begin(&r, params, 0, d))
 		return 0;
 	ret = mlx5p_dev_drop(r.dev, &bytes);
-	mlx5p_dev_unhold(r.dev);
+	mlx5p_registry_release(r.dev);
 	if (ret == -EBUSY)
 		return fail(d, "nothing waits: a connected front-end needs all that is pinned");
 	if (ret < 0)

@@ -17,6 +17,7 @@
 #include "dpdk_sdk.h"
 #include "hw.h"
 #include "mlx5p_log.h"
+#include "registry.h"
 
 int mlx5p_logtype;
 
@@ -54,12 +55,9 @@ vdev_probe(struct rte_vdev_device *vdev)
 static int
 vdev_remove(struct rte_vdev_device *vdev)
 {
-	struct mlx5p_dev *dev = mlx5p_dev_find(&vdev->device);
+	struct mlx5p_dev *dev = mlx5p_registry_find(&vdev->device);
 
-	if (dev == NULL)
-		return -ENODEV;
-	mlx5p_dev_destroy(dev);
-	return 0;
+	return dev != NULL ? mlx5p_dev_destroy(dev) : -ENODEV;
 }
 
 static struct rte_vdev_driver driver = {
