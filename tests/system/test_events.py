@@ -239,7 +239,8 @@ class Threads(harness.Case):
 
     def life(self, **args):
         """A connection with a few resets. Returns the Result."""
-        daemon = harness.Daemon(self, vdevs=[harness.vdev(**args)])
+        # On a busy machine the time between a stop and a start is long enough to rewind queues.
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=0, **args)])
         front = vhost_user.Frontend(daemon.socket(), pairs=self.PAIRS, ring_size=64,
                                     mem_bytes=64 << 20)
         front.start()
