@@ -293,27 +293,43 @@ rebase_map(struct vhost_iotlb *maps, const struct vhost_iotlb_map *map,
 	return 0;
 }
 
-int64_t
-user_iotlb_rebase(struct user_iotlb *io, const struct user_backings *mem)
+/* What @mem has of @from, as a table of its own; NULL: no memory. */
+static struct vhost_iotlb *
+rebase_table(const struct vhost_iotlb *from, const struct user_backings *mem, int64_t *lost)
 {
 	struct vhost_iotlb *maps = vhost_iotlb_create(VHOST_IOTLB_UNLIMITED, 0);
 	const struct vhost_iotlb_map *map;
-	int64_t lost = 0;
-	int ret = 0;
 
 	if (maps == NULL)
-		return -ENOMEM;
-	VHOST_IOTLB_FOREACH(map, io->maps) {
-		ret = rebase_map(maps, map, mem, &lost);
-		if (ret < 0)
-			break;
+		return NULL;
+	VHOST_IOTLB_FOREACH(map, from) {
+		/* They overlap no more than before: memory is all that can be wanting. */
+		if (rebase_map(maps, map, mem, lost) < 0) {
+			vhost_iotlb_destroy(maps);
+			return NULL;
+		}
 	}
-	if (ret < 0) {
-		vhost_iotlb_destroy(maps);
-		return ret;
+	return maps;
+}
+
+int64_t
+user_iotlb_rebase(struct user_iotlb *io, const struct user_backings *mem)
+{
+	struct vhost_iotlb *maps, *batch = NULL;
+	int64_t lost = 0, unseen = 0;
+
+	maps = rebase_table(io->maps, mem, &lost);
+	if (maps == NULL)
+		return -ENOMEM;
+	if (io->batch != NULL) {
+		batch = rebase_table(io->batch, mem, &unseen);
+		if (batch == NULL) {
+			vhost_iotlb_destroy(maps);
+			return -ENOMEM;
+		}
 	}
 	vhost_iotlb_destroy(io->batch);
-	io->batch = NULL;
+	io->batch = batch;
 	vhost_iotlb_destroy(io->maps);
 	io->maps = maps;
 	return lost;

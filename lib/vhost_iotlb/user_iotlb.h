@@ -72,7 +72,7 @@ user_iotlb_keep(struct user_iotlb *io, bool keep);
 /**
  * The memory table is another one: maps keep the memory that they show, where it is in @p mem
  * still, with the descriptors and host addresses of @p mem. What is not there any more is unmapped.
- * An open batch is dropped.
+ * An open batch stays open, and what it will show goes the same way.
  * Returns how many bytes were unmapped, or a negative errno with nothing changed.
  */
 int64_t

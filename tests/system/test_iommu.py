@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """iommu=on: a front-end that negotiated ACCESS_PLATFORM says by IOTLB messages what the device may
 reach, at addresses of its own. The memory table only says what is behind them."""
+import contextlib
 import os
+import random
 import re
 import struct
 import time
@@ -167,11 +169,21 @@ class Maps(Iommu):
         # The start; and in each round two maps, which are one change in a batch, a hole, and none.
         self.assertEqual(len(re.findall(r'IOTLB: \d maps', err)), 1 + 4 * 4 + 4 * 3, err)
 
+    def open_memory(self):
+        """How many descriptors of guest memory the daemon has."""
+        folder, count = '/proc/%d/fd' % self.daemon.program_pid(), 0
+        for entry in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                count += 'memfd:guest' in os.readlink(os.path.join(folder, entry))
+        return count
+
     def test_everything_unmapped(self):
-        """The device stands, and goes on when its maps are back."""
+        """The device stands, nothing is pinned, and it goes on when its maps are back."""
         front = self.started()
         for _ in range(3):
+            self.assertEqual(self.open_memory(), 2)    # the vhost library's, and that of the pins
             front.unmap(0, 2**64 - 1)
+            self.assertEqual(self.open_memory(), 1)
             front.map_all()
             front.get_u64(vhost_user.GET_FEATURES)
             self.until_it_works(front)
@@ -200,6 +212,23 @@ class Maps(Iommu):
         self.assertEqual(result.report['commands']['failed'], 0, result)
         self.assert_steady(result)
 
+    def test_batch_over_a_reset(self):
+        """It is open until its end, and what it says is there behind it."""
+        front = self.started()
+        front.iotlb(IOTLB_BATCH_BEGIN)
+        front.map(WINDOW, MIB, 2 * MIB)
+        front.stop()
+        front.restart()
+        front.fill()
+        front.map(WINDOW + MIB, MIB, 3 * MIB)
+        front.iotlb(IOTLB_BATCH_END)
+        frame = self.frame()
+        front.send_from(WINDOW + MIB - 100, 3 * MIB - 100, frame)
+        self.assertEqual(front.receive(1), [frame], self.log())
+        self.traffic(front)
+        front.close()
+        self.finish()
+
     def test_other_memory_table(self):
         """Memory is added, and goes: maps stay with the memory that they show."""
         front = self.started()
@@ -222,6 +251,107 @@ class Maps(Iommu):
         os.close(dimm)
         self.assertIn('IOTLB: %d bytes left with the old memory table' % MIB,
                       self.finish().stderr)
+
+
+class Model:
+    """What a window shows, in units of an odd size; a batch shows at its end."""
+
+    UNIT = 100
+
+    def __init__(self):
+        self.maps, self.batch = {}, None
+
+    def open(self):
+        return self.maps if self.batch is None else self.batch
+
+    def map(self, start, count, offset, perm):
+        """Is it possible? Whatever else is there must be the same."""
+        now = self.open()
+        new = {start + i: (offset + i * self.UNIT, perm) for i in range(count)}
+        there = [unit for unit in new if unit in now]
+        if there and (len(there) < count or any(now[unit] != new[unit] for unit in there)):
+            return False
+        now.update(new)
+        return True
+
+    def unmap(self, start, count):
+        for unit in range(start, start + count):
+            self.open().pop(unit, None)
+
+    def end(self):
+        self.maps, self.batch = self.batch, None
+
+    def run(self, start, most):
+        """How many units from there on are mapped."""
+        count = 0
+        while count < most and start + count in self.maps:
+            count += 1
+        return count
+
+
+class Lockstep(Iommu):
+    """A front-end without manners beside a model."""
+
+    STEPS = 200
+    UNITS = 400
+
+    def map(self, front, model, rnd):
+        start, count = rnd.randrange(self.UNITS), rnd.choice((1, 2, 41, 82, rnd.randrange(1, 200)))
+        offset = MIB + rnd.choice((rnd.randrange(2 * MIB), PAGE * rnd.randrange(500)))
+        perm = rnd.choice((IOTLB_RW, IOTLB_RW, IOTLB_RO))
+        possible = model.map(start, count, offset, perm)
+        try:
+            front.map(WINDOW + start * model.UNIT, count * model.UNIT, offset, perm)
+            self.assertTrue(possible, self.log())
+        except vhost_user.FrontendError:
+            self.assertFalse(possible, self.log())
+
+    def step(self, front, model, rnd):
+        way = rnd.random()
+        if way < 0.5:
+            self.map(front, model, rnd)
+        elif way < 0.85:
+            start, count = rnd.randrange(self.UNITS), rnd.choice((1, 3, rnd.randrange(1, 300)))
+            model.unmap(start, count)
+            front.unmap(WINDOW + start * model.UNIT, count * model.UNIT)
+        elif way < 0.95 and model.batch is None:
+            front.iotlb(IOTLB_BATCH_BEGIN)
+            model.batch = dict(model.maps)
+        elif way < 0.95:
+            front.iotlb(IOTLB_BATCH_END)
+            model.end()
+        else:
+            front.stop()
+            front.restart()
+            front.fill()
+
+    def assert_seen(self, front, model, start):
+        """The device reads there what the model says. Maps may show the same bytes twice."""
+        count = model.run(start, 14)
+        frame = self.frame(1400)[:count * model.UNIT - vhost_user.NET_HDR_LEN]
+        packet = bytes(vhost_user.NET_HDR_LEN) + frame
+        places = [model.maps[start + i][0] for i in range(count)]
+        for i, at in enumerate(places):
+            part = packet[i * model.UNIT:(i + 1) * model.UNIT]
+            front.mem[at:at + len(part)] = part
+        packet = b''.join(bytes(front.mem[at:at + model.UNIT]) for at in places)[:len(packet)]
+        if len(frame) < 60 or any(packet[:vhost_user.NET_HDR_LEN]):
+            return
+        ring = front.rings[1]
+        front.reap()
+        ring.push(ring.free.pop(0), len(packet), 0, WINDOW + start * model.UNIT)
+        ring.ring_doorbell()
+        self.assertEqual(front.receive(1), [packet[vhost_user.NET_HDR_LEN:]], self.log())
+
+    def test_random(self):
+        rnd, model, front = random.Random(5), Model(), self.started()
+        for _ in range(self.STEPS):
+            self.step(front, model, rnd)
+            if model.maps:
+                self.assert_seen(front, model, rnd.choice(sorted(model.maps)))
+        self.traffic(front)
+        front.close()
+        self.assert_steady(self.finish())
 
 
 class Faults(Iommu):

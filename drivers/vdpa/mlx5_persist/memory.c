@@ -36,6 +36,7 @@ struct mlx5p_memory {
 	struct coming *coming;     /* NULL: none */
 	struct mlx5p_aspace *as[NAS];
 	bool ring_as;              /* the card has a key for it, and the arguments want it */
+	bool leaving;              /* the front-end: its maps go, its pins may wait */
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
 };
@@ -194,6 +195,8 @@ op_set_map(void *parent, unsigned int asid, const struct vhost_iotlb *maps)
 			clear_keys(m);
 		else
 			clear_maps(m);
+		if (!m->leaving)
+			mlx5p_pins_sweep_later(m->pins); /* unmapped is unpinned */
 		return 0;
 	}
 	/* A pin that failed there fails the table that wants it. */
@@ -395,7 +398,9 @@ mlx5p_memory_release(struct mlx5p_memory *m)
 
 	if (!mlx5p_memory_attached(m))
 		return;
+	m->leaving = true;
 	vhost_iotlb_user_detach(&m->user);
+	m->leaving = false;
 	if (m->timeout_ms == 0) {
 		mlx5p_pins_sweep_later(m->pins);
 		return;
