@@ -169,6 +169,9 @@ int emu_dma_read(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_
 		void *dst, uint32_t len);
 int emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey,
 		uint64_t va, const void *src, uint32_t len);
+/** Set bits of a byte that others write, too; not to be reordered with what was written before. */
+int emu_dma_set_bits(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey,
+		uint64_t va, uint8_t bits);
 
 /* A memory key is the index of its context << 8 | 8 bits that its creator chose. */
 #define EMU_MKEY_INDEX_SHIFT 8

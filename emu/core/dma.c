@@ -14,6 +14,7 @@
 struct access {
 	struct emu_dev *dev;
 	bool write;
+	bool set_bits;             /* those of the one byte in buf, instead of writing it */
 	uint8_t *buf;              /* the device's side; only read when write */
 };
 
@@ -51,9 +52,12 @@ static int
 host_access(struct access *a, uint64_t bus, uint32_t len)
 {
 	const struct emu_host_ops *ops = a->dev->host_ops;
-	int ret = a->write ? ops->write(a->dev->host, bus, a->buf, len) :
-		ops->read(a->dev->host, bus, a->buf, len);
+	int ret;
 
+	if (a->set_bits)
+		return ops->set_bits(a->dev->host, bus, *a->buf);
+	ret = a->write ? ops->write(a->dev->host, bus, a->buf, len) :
+		ops->read(a->dev->host, bus, a->buf, len);
 	a->buf += len;
 	return ret;
 }
@@ -202,6 +206,15 @@ emu_dma_write(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t m
 	struct access a = { .dev = dev, .write = true, .buf = (uint8_t *)(uintptr_t)src };
 
 	return mkey_access(&a, tlb, pdn, mkey, va, len);
+}
+
+int
+emu_dma_set_bits(struct emu_dev *dev, struct emu_tlb *tlb, uint32_t pdn, uint32_t mkey, uint64_t va,
+		uint8_t bits)
+{
+	struct access a = { .dev = dev, .write = true, .set_bits = true, .buf = &bits };
+
+	return mkey_access(&a, tlb, pdn, mkey, va, sizeof(bits));
 }
 
 /* ---- umems ---- */

@@ -41,6 +41,9 @@ struct emu_host_ops {
 	 * Returns 0, or -EFAULT when a byte of the range is not pinned, not writable, or its page is gone. */
 	int (*read)(void *host, uint64_t bus, void *dst, uint32_t len);
 	int (*write)(void *host, uint64_t bus, const void *src, uint32_t len);
+	/* Set bits of a byte that others change meanwhile: one indivisible access, that none before it
+	 * is reordered with. Returns likewise. */
+	int (*set_bits)(void *host, uint64_t bus, uint8_t bits);
 };
 
 #define EMU_PIN_WRITE 0x1u

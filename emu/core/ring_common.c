@@ -17,7 +17,9 @@ ops_of(const struct emu_virtq *vq)
 
 /* ---- DMA of a queue ---- */
 
-/* Set the bits of the pages that [addr, addr + len) touches. */
+/* Set the bits of the pages that [addr, addr + len) touches. The bitmap is others' as well: whoever
+ * copies the memory takes bits out of it, and a guest's other devices set theirs. A bit that is seen
+ * set may only now be taken, but then by somebody who finds in memory what was written. */
 static int
 log_write(struct emu_virtq *vq, uint64_t addr, uint32_t len)
 {
@@ -26,6 +28,7 @@ log_write(struct emu_virtq *vq, uint64_t addr, uint32_t len)
 	uint64_t page, last = (addr + len - 1) >> LOG_PAGE_SHIFT;
 	uint8_t byte, bit;
 
+	atomic_thread_fence(memory_order_seq_cst);
 	for (page = addr >> LOG_PAGE_SHIFT; page <= last; page++) {
 		if (page / BITS >= cfg->dirty_size)
 			return -EMU_FAULT_BAD_BUFFER;
@@ -35,9 +38,8 @@ log_write(struct emu_virtq *vq, uint64_t addr, uint32_t len)
 			return -EMU_FAULT_BAD_BUFFER;
 		if ((byte & bit) != 0)
 			continue;
-		byte |= bit;
-		if (emu_dma_write(vq->obj.dev, tlb, vq->pd->id, cfg->dirty_mkey,
-				cfg->dirty_addr + page / BITS, &byte, 1) != 0)
+		if (emu_dma_set_bits(vq->obj.dev, tlb, vq->pd->id, cfg->dirty_mkey,
+				cfg->dirty_addr + page / BITS, bit) != 0)
 			return -EMU_FAULT_BAD_BUFFER;
 	}
 	return 0;

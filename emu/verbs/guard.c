@@ -305,7 +305,7 @@ store(void *host, const void *src, uint32_t len)
 }
 
 int
-emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, bool write)
+emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, enum emu_guard_op op)
 {
 	/* From a fault in the copy, the handler comes back here. */
 	if (__builtin_setjmp(g->env) != 0)
@@ -314,10 +314,12 @@ emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, bool wr
 	g->to = (uintptr_t)host + len;
 	g->armed = 1;
 	atomic_signal_fence(memory_order_seq_cst);
-	if (write)
+	if (op == EMU_GUARD_LOAD)
+		load(buf, host, len);
+	else if (op == EMU_GUARD_STORE)
 		store(host, buf, len);
 	else
-		load(buf, host, len);
+		__atomic_fetch_or((uint8_t *)host, *(const uint8_t *)buf, __ATOMIC_SEQ_CST);
 	atomic_signal_fence(memory_order_seq_cst);
 	g->armed = 0;
 	return 0;

@@ -35,9 +35,15 @@ void emu_guard_leave(struct emu_guard *g);
 /** Wait until no thread is inside with an entry in [from, to). Entries were invalidated before. */
 void emu_guard_wait(const void *from, const void *to);
 
+enum emu_guard_op {
+	EMU_GUARD_LOAD,
+	EMU_GUARD_STORE,
+	EMU_GUARD_SET_BITS,        /* of one byte, in one atomic access */
+};
+
 /** Copy between host memory and @p buf, at least one byte. An aligned access of 2, 4 or 8 bytes
  * is one load (acquire) or store (release); others are ordered as a whole in the same way.
  * Returns 0, or -EFAULT after a fault in host memory. */
-int emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, bool write);
+int emu_guard_copy(struct emu_guard *g, void *host, void *buf, uint32_t len, enum emu_guard_op op);
 
 #endif /* EMU_GUARD_H */

@@ -435,7 +435,7 @@ pages_stayed(const struct emu_host *h, struct pin *pin, const void *host, uint64
 /* Copy within one unit; the entry is held. */
 static int
 copy_unit(const struct emu_host *h, struct emu_guard *g, struct entry *e, uint64_t bus, void *buf,
-		uint32_t len, bool write)
+		uint32_t len, enum emu_guard_op op)
 {
 	uint64_t unit = bus >> UNIT_SHIFT, off;
 	const struct segment *s;
@@ -445,7 +445,8 @@ copy_unit(const struct emu_host *h, struct emu_guard *g, struct entry *e, uint64
 		return -EFAULT;
 	pin = e->pin;
 	off = bus - pin->bus;       /* below the first byte: wraps, and is too large */
-	if (off > pin->len || len > pin->len - off || (write && !pin->writable))
+	if (off > pin->len || len > pin->len - off ||
+			(op != EMU_GUARD_LOAD && !pin->writable))
 		return -EFAULT;
 	for (s = pin->segments; len > 0; s++) {
 		uint32_t n;
@@ -456,7 +457,7 @@ copy_unit(const struct emu_host *h, struct emu_guard *g, struct entry *e, uint64
 		n = len < s->to - off ? len : (uint32_t)(s->to - off);
 		if (!pages_stayed(h, pin, s->host + (off - s->from), off, n))
 			return -EFAULT;
-		rc = emu_guard_copy(g, s->host + (off - s->from), buf, n, write);
+		rc = emu_guard_copy(g, s->host + (off - s->from), buf, n, op);
 		if (rc != 0)
 			return rc;
 		buf = (uint8_t *)buf + n;
@@ -467,7 +468,7 @@ copy_unit(const struct emu_host *h, struct emu_guard *g, struct entry *e, uint64
 }
 
 static int
-host_copy(struct emu_host *h, uint64_t bus, void *buf, uint32_t len, bool write)
+host_copy(struct emu_host *h, uint64_t bus, void *buf, uint32_t len, enum emu_guard_op op)
 {
 	struct emu_guard *g = emu_guard_self();
 	int rc = 0;
@@ -480,7 +481,7 @@ host_copy(struct emu_host *h, uint64_t bus, void *buf, uint32_t len, bool write)
 		uint32_t n = len < room ? len : (uint32_t)room;
 
 		emu_guard_enter(g, e);
-		rc = copy_unit(h, g, e, bus, buf, n, write);
+		rc = copy_unit(h, g, e, bus, buf, n, op);
 		emu_guard_leave(g);
 		buf = (uint8_t *)buf + n;
 		bus += n;
@@ -492,13 +493,19 @@ host_copy(struct emu_host *h, uint64_t bus, void *buf, uint32_t len, bool write)
 static int
 host_read(void *host, uint64_t bus, void *dst, uint32_t len)
 {
-	return host_copy(host, bus, dst, len, false);
+	return host_copy(host, bus, dst, len, EMU_GUARD_LOAD);
 }
 
 static int
 host_write(void *host, uint64_t bus, const void *src, uint32_t len)
 {
-	return host_copy(host, bus, (void *)(uintptr_t)src, len, true);
+	return host_copy(host, bus, (void *)(uintptr_t)src, len, EMU_GUARD_STORE);
+}
+
+static int
+host_set_bits(void *host, uint64_t bus, uint8_t bits)
+{
+	return host_copy(host, bus, &bits, sizeof(bits), EMU_GUARD_SET_BITS);
 }
 
 /* The program may have put handlers of its own in the place of the guard's since the last pin. */
@@ -516,4 +523,5 @@ const struct emu_host_ops emu_host_ops = {
 	.begin = host_begin,
 	.read = host_read,
 	.write = host_write,
+	.set_bits = host_set_bits,
 };

@@ -322,6 +322,45 @@ written_pages_are_marked(void **state)
 	mem_discard(&log);
 }
 
+/* The bitmap belongs to whoever copies the guest's memory, who takes bits out, and to the guest's
+ * other devices, who set theirs in the same bytes: a device changes its own bit and no other. */
+static void
+what_others_do_to_a_byte_of_the_bitmap_stays_done(void **state)
+{
+	enum { FRAMES = 4000, LOOKS = 64 };
+	struct mem log = mem_create(p.d->pd, 1 << 16, 0, MEM_RW);
+	uint64_t page = mem_iova(&p.mem, tx.desc) >> 12;
+	uint8_t mine, others, *byte = (uint8_t *)log.va + page / 8;
+	unsigned int i, look, lost = 0;
+
+	(void)state;
+	exchange(0, 5);
+	log_to(&p.tx, &log, log.len);
+	log_to(&p.rx, &log, log.len);
+	exchange(5, 5);
+	mine = (uint8_t)(1u << page % 8);
+	assert_true((*byte & mine) != 0);
+	others = (uint8_t)(~*byte & -~*byte);
+	assert_int_not_equal(others, 0);
+	for (i = 0; i < FRAMES; i++) {
+		post_tx(i, LEN);
+		queue_kick(&p.tx);
+		while (none_used(&tx)) {
+			__atomic_fetch_and(byte, (uint8_t)~mine, __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(byte, others, __ATOMIC_SEQ_CST);
+			for (look = 0; look < LOOKS; look++)
+				lost += (__atomic_load_n(byte, __ATOMIC_SEQ_CST) & others) == 0;
+			__atomic_fetch_and(byte, (uint8_t)~others, __ATOMIC_SEQ_CST);
+		}
+	}
+	assert_int_equal(lost, 0);
+	queue_go(&p.tx, SUSPEND);
+	queue_go(&p.rx, SUSPEND);
+	discard(&p.tx.vq);
+	discard(&p.rx.vq);
+	mem_discard(&log);
+}
+
 static void
 a_page_beyond_the_bitmap_breaks_the_queue(void **state)
 {
@@ -507,6 +546,7 @@ main(void)
 		TEST(indices_are_carried_to_another_queue),
 		TEST(suspending_under_traffic_loses_and_repeats_nothing),
 		TEST(written_pages_are_marked),
+		TEST(what_others_do_to_a_byte_of_the_bitmap_stays_done),
 		TEST(a_page_beyond_the_bitmap_breaks_the_queue),
 		TEST(an_empty_buffer_breaks_the_queue),
 		TEST(a_chain_shorter_than_a_header_breaks_the_queue),

@@ -50,7 +50,20 @@ host_write(void *host, uint64_t bus, const void *src, uint32_t len)
 	return 0;
 }
 
-static const struct emu_host_ops host_ops = { .read = host_read, .write = host_write };
+static int
+host_set_bits(void *host, uint64_t bus, uint8_t bits)
+{
+	if (!reachable(host, bus, sizeof(bits)))
+		return -EFAULT;
+	__atomic_fetch_or((uint8_t *)(uintptr_t)bus, bits, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static const struct emu_host_ops host_ops = {
+	.read = host_read,
+	.write = host_write,
+	.set_bits = host_set_bits,
+};
 
 static void
 host_event(void *arg, const struct emu_event *ev)

@@ -46,7 +46,22 @@ host_write(void *host, uint64_t bus, const void *src, uint32_t len)
 }
 
 /* The core pins nothing by itself. */
-static const struct emu_host_ops host_ops = { .read = host_read, .write = host_write };
+static int
+host_set_bits(void *host, uint64_t bus, uint8_t bits)
+{
+	struct fake_host *h = host;
+	int ret = host_call(h, bus, sizeof(bits));
+
+	if (ret == 0 && !h->echo)
+		h->mem[bus - HOST_BUS] |= bits;
+	return ret;
+}
+
+static const struct emu_host_ops host_ops = {
+	.read = host_read,
+	.write = host_write,
+	.set_bits = host_set_bits,
+};
 
 static void
 host_event(void *arg, const struct emu_event *ev)
