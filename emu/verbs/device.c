@@ -22,7 +22,6 @@ enum {
 	WIDTH_4X = 2,
 	SPEED_EDR = 32,            /* 25 Gb/s a lane */
 	MAX_MSG = 1 << 30,
-	GID_TABLE = 16,
 	/* What a queue of a ConnectX takes, in its verbs. */
 	MAX_SGE = 30,
 	MAX_RD_ATOMIC = 16,
@@ -249,7 +248,7 @@ query_port(struct ibv_context *context, uint8_t port, struct ibv_port_attr *attr
 		.state = IBV_PORT_ACTIVE,
 		.max_mtu = IBV_MTU_4096,
 		.active_mtu = IBV_MTU_1024,
-		.gid_tbl_len = GID_TABLE,
+		.gid_tbl_len = FACE_GIDS,
 		.port_cap_flags = IBV_PORT_CM_SUP,
 		.max_msg_sz = MAX_MSG,
 		.pkey_tbl_len = 1,

@@ -69,6 +69,9 @@ face_dev_of(struct ibv_device *ibv)
 	return FACE_CONTAINER(ibv, struct face_dev, ibv);
 }
 
+/* Entries of a port's table of GIDs (port_tables.c). */
+enum { FACE_GIDS = 16 };
+
 /** Set the operations of queries. */
 void face_device_ops(struct verbs_context *verbs);
 

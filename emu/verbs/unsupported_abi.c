@@ -64,19 +64,14 @@ INT(ibv_query_srq)
 INT(ibv_resize_cq)
 INT(ibv_resolve_eth_l2_from_gid)
 INT(ibv_set_ece)
-INT(_ibv_query_gid_ex)
 
 MINUS(ibv_get_cq_event)
-MINUS(ibv_get_pkey_index)
 MINUS(ibv_init_ah_from_wc)
-MINUS(ibv_query_gid)
-MINUS(ibv_query_pkey)
 /* IBV_REREG_MR_ERR_INPUT: the old region stays as it is. */
 MINUS(ibv_rereg_mr)
 
 /* "Not in order" is always a right answer. */
 FAILS(int, ibv_query_qp_data_in_order, 0)
-FAILS(ssize_t, _ibv_query_gid_table, -err)
 
 VOID(ibv_ack_cq_events)
 VOID(ibv_unimport_dm)

@@ -65,6 +65,33 @@ the_port_is_ethernet_and_up(void **state)
 	assert_int_equal(ibv_query_port(d->ctx, 2, &port), EINVAL);
 }
 
+/* As ibv_devinfo -v reads them; what is in them is the port's matter. */
+static void
+the_ports_tables_are_as_long_as_it_says(void **state)
+{
+	struct ibv_port_attr port;
+	struct ibv_gid_entry entry;
+	struct dev *d = *state;
+	union ibv_gid gid;
+	__be16 pkey;
+	int i, rc;
+
+	assert_int_equal(ibv_query_port(d->ctx, 1, &port), 0);
+	for (i = 0; i < port.gid_tbl_len; i++) {
+		assert_int_equal(ibv_query_gid(d->ctx, 1, i, &gid), 0);
+		rc = ibv_query_gid_ex(d->ctx, 1, (uint32_t)i, &entry, 0);
+		assert_true(rc == 0 || rc == ENODATA);
+	}
+	assert_int_equal(ibv_query_gid(d->ctx, 1, port.gid_tbl_len, &gid), -1);
+	assert_int_equal(ibv_query_gid(d->ctx, 2, 0, &gid), -1);
+	assert_int_equal(ibv_query_gid_ex(d->ctx, 1, (uint32_t)port.gid_tbl_len, &entry, 0), EINVAL);
+	assert_in_range(ibv_query_gid_table(d->ctx, &entry, 1, 0), 0, 1);
+	for (i = 0; i < port.pkey_tbl_len; i++)
+		assert_int_equal(ibv_query_pkey(d->ctx, 1, i, &pkey), 0);
+	assert_int_equal(ibv_query_pkey(d->ctx, 1, port.pkey_tbl_len, &pkey), -1);
+	assert_int_equal(ibv_get_pkey_index(d->ctx, 1, htobe16(0xffff)), 0);
+}
+
 static void
 a_closed_context_takes_along_what_was_made_through_it(void **state)
 {
@@ -570,6 +597,7 @@ main(void)
 		TEST(the_pci_address_is_in_the_uevent_of_the_rdma_device),
 		TEST(a_device_opens_with_unknown_flags_never),
 		TEST(the_port_is_ethernet_and_up),
+		TEST(the_ports_tables_are_as_long_as_it_says),
 		TEST(a_closed_context_takes_along_what_was_made_through_it),
 		TEST(a_memory_region_starts_equally_deep_in_a_page_at_both_addresses),
 		TEST(a_memory_region_has_bytes),
