@@ -15,7 +15,7 @@ enum {
 	SYN_NOT_FOUND,
 	SYN_BUSY,
 	SYN_VPORT,                 /* tables of other functions */
-	SYN_TABLE_TYPE,            /* table_type: NIC_RX is offered */
+	SYN_TABLE_TYPE,            /* table_type: NIC_RX is offered, where nic_flow_table is */
 	SYN_TABLE_KIND,            /* tables that rewrite, terminate, or that software owns */
 	SYN_MISS,                  /* table_miss_action: the default is to go on */
 	SYN_TABLE_SIZE,
@@ -272,20 +272,21 @@ emu_steer_rx(struct emu_dev *dev, const void *frame, uint32_t len)
 
 /* other_vport, vport_number and table_type have the same place in all of these commands. */
 static uint8_t
-check_side(struct emu_cmd *c)
+check_side(struct emu_dev *dev, struct emu_cmd *c)
 {
 	if (PRM_GET(create_flow_table_in, c->in, other_vport) ||
 			PRM_GET(create_flow_table_in, c->in, vport_number) != 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_VPORT);
-	if (PRM_GET(create_flow_table_in, c->in, table_type) != MLX5_FLOW_TABLE_TYPE_NIC_RX)
+	if (PRM_GET(create_flow_table_in, c->in, table_type) != MLX5_FLOW_TABLE_TYPE_NIC_RX ||
+			PRM_GET(cmd_hca_cap, dev->caps.general, nic_flow_table) == 0)
 		return emu_refuse(c, MLX5_CMD_STAT_BAD_PARAM_ERR, SYN_TABLE_TYPE);
 	return MLX5_CMD_STAT_OK;
 }
 
 static uint8_t
-check_table(struct emu_cmd *c, const void *ctx)
+check_table(struct emu_dev *dev, struct emu_cmd *c, const void *ctx)
 {
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 
 	if (status != MLX5_CMD_STAT_OK)
 		return status;
@@ -321,7 +322,7 @@ uint8_t
 emu_create_flow_table(struct emu_dev *dev, struct emu_cmd *c)
 {
 	const void *ctx = PRM_ADDR(create_flow_table_in, c->in, flow_table_context);
-	uint8_t status = check_table(c, ctx);
+	uint8_t status = check_table(dev, c, ctx);
 	struct emu_flow_table *table;
 
 	if (status != MLX5_CMD_STAT_OK)
@@ -349,7 +350,7 @@ uint8_t
 emu_destroy_flow_table(struct emu_dev *dev, struct emu_cmd *c)
 {
 	struct emu_flow_table *table = find_table(dev, c);
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 
 	if (status != MLX5_CMD_STAT_OK)
 		return status;
@@ -410,7 +411,7 @@ uint8_t
 emu_create_flow_group(struct emu_dev *dev, struct emu_cmd *c)
 {
 	struct emu_flow_table *table = find_table(dev, c);
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 	uint64_t mask[MATCH_WORDS];
 	struct flow_group *group;
 
@@ -449,7 +450,7 @@ uint8_t
 emu_destroy_flow_group(struct emu_dev *dev, struct emu_cmd *c)
 {
 	struct flow_group *group;
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 
 	if (status != MLX5_CMD_STAT_OK)
 		return status;
@@ -539,7 +540,7 @@ emu_set_fte(struct emu_dev *dev, struct emu_cmd *c)
 	struct flow_group *group = find_group(dev, c, PRM_GET(flow_context, ctx, group_id));
 	struct emu_flow_table *table = find_table(dev, c);
 	uint32_t index = PRM_GET(set_fte_in, c->in, flow_index);
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 	struct emu_tir *tir = NULL;
 	struct fte *fte;
 	unsigned int i;
@@ -571,7 +572,7 @@ uint8_t
 emu_delete_fte(struct emu_dev *dev, struct emu_cmd *c)
 {
 	struct emu_flow_table *table = find_table(dev, c);
-	uint8_t status = check_side(c);
+	uint8_t status = check_side(dev, c);
 	struct fte *fte;
 
 	if (status != MLX5_CMD_STAT_OK)

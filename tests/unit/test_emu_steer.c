@@ -722,6 +722,19 @@ a_flow_entry_is_refused_for_what_it_can_not_be(void **state)
 		PRM_BYTES(set_fte_out)), MLX5_CMD_STAT_BAD_RES_STATE_ERR);
 }
 
+/* A card whose firmware steers nothing: it has no page that says how, and no tables. */
+static void
+without_its_capability_there_is_no_flow_table(void **state)
+{
+	uint8_t in[PRM_BYTES(create_flow_table_in)] = {0};
+	struct card *card = card_new("caps=-nic_flow_table");
+
+	(void)state;
+	assert_int_equal(card_cmd(card, MLX5_CMD_OP_CREATE_FLOW_TABLE, in, sizeof(in),
+		PRM_BYTES(create_flow_table_out)), MLX5_CMD_STAT_BAD_PARAM_ERR);
+	card_free(card);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, card_setup, card_teardown)
 
 int
@@ -743,6 +756,7 @@ main(void)
 		TEST(an_rqt_is_refused_for_what_it_can_not_be),
 		TEST(a_tis_is_refused_for_what_it_can_not_be),
 		TEST(a_flow_table_is_refused_for_what_it_can_not_be),
+		cmocka_unit_test(without_its_capability_there_is_no_flow_table),
 		TEST(a_flow_group_is_refused_for_what_it_can_not_be),
 		TEST(a_flow_entry_is_refused_for_what_it_can_not_be),
 	};
