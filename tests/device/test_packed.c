@@ -327,7 +327,7 @@ written_pages_are_marked(void **state)
 static void
 what_others_do_to_a_byte_of_the_bitmap_stays_done(void **state)
 {
-	enum { FRAMES = 4000, LOOKS = 64 };
+	enum { FRAMES = 500, LOOKS = 64 };
 	struct mem log = mem_create(p.d->pd, 1 << 16, 0, MEM_RW);
 	uint64_t page = mem_iova(&p.mem, tx.desc) >> 12;
 	uint8_t mine, others, *byte = (uint8_t *)log.va + page / 8;
