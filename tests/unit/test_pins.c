@@ -465,10 +465,9 @@ a_walk_tells_the_state_of_each_pin(void **state)
 	close(file.fd);
 }
 
-/* Pins are looked for beside the last that was found: up, down, to and fro, and where that one has
- * gone. */
+/* Pins come and go in any order: up, down, to and fro. */
 static void
-a_pin_is_found_wherever_the_last_search_ended(void **state)
+a_pin_is_found_in_whatever_order_pins_came(void **state)
 {
 	enum { PAGES = 32 };
 	static const uint8_t orders[][PAGES] = {
@@ -528,7 +527,7 @@ main(void)
 		TEST(a_rollback_spares_what_others_hold),
 		TEST(hits_and_misses_are_of_what_came_into_force),
 		TEST(a_walk_tells_the_state_of_each_pin),
-		TEST(a_pin_is_found_wherever_the_last_search_ended),
+		TEST(a_pin_is_found_in_whatever_order_pins_came),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

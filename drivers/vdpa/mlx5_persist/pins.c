@@ -34,7 +34,6 @@ enum state { PLANNED, PINNED, FAILED };
 enum { CELLS_PER_THREAD = 2 };
 
 struct mlx5p_pin {
-	TAILQ_ENTRY(mlx5p_pin) next;
 	struct file *file;
 	uint64_t offset, len;      /* in the file */
 	uint32_t holders;          /* pieces of holds */
@@ -46,8 +45,6 @@ struct mlx5p_pin {
 	struct mlx5p_region region; /* its addresses are file offsets */
 };
 
-TAILQ_HEAD(pin_list, mlx5p_pin);
-
 /* A backing file, to be written or only read by the card, and its pins in ascending order of
  * offset, none overlapping. */
 struct file {
@@ -57,8 +54,8 @@ struct file {
 	bool read_only;
 	int fd;                    /* ours */
 	uint64_t block;            /* mappings start and end on multiples of this */
-	struct pin_list pins;
-	struct mlx5p_pin *near;    /* where the last search ended; NULL: nowhere */
+	struct mlx5p_pin **pins;
+	uint32_t npins, room;
 };
 
 TAILQ_HEAD(file_list, file);
@@ -132,7 +129,6 @@ file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, struct file
 	file->read_only = extent->read_only;
 	/* A huge page file says its page size here; others are mapped by the system's page. */
 	file->block = RTE_MAX((uint64_t)st.st_blksize, (uint64_t)sysconf(_SC_PAGESIZE));
-	TAILQ_INIT(&file->pins);
 	TAILQ_INSERT_TAIL(&pins->files, file, next);
 	*out = file;
 	return 0;
@@ -141,38 +137,58 @@ file_get(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, struct file
 static void
 file_put(struct mlx5p_pins *pins, struct file *file)
 {
-	if (!TAILQ_EMPTY(&file->pins))
+	if (file->npins > 0)
 		return;
 	TAILQ_REMOVE(&pins->files, file, next);
 	close(file->fd);
+	free(file->pins);
 	free(file);
 }
 
-/* The first pin that ends behind @offset; NULL: none. Maps often lie in a file in their own order,
- * so that the next one is found beside the last, however many pins there are. */
-static struct mlx5p_pin *
-file_search(struct file *file, uint64_t offset)
+/* The number of the first pin that ends behind @offset; that of pins, if none does. With an IOTLB
+ * there may be thousands, in no order. */
+static uint32_t
+file_search(const struct file *file, uint64_t offset)
 {
-	struct mlx5p_pin *pin = file->near != NULL ? file->near : TAILQ_FIRST(&file->pins);
-	struct mlx5p_pin *other;
+	uint32_t low = 0, high = file->npins, i;
 
-	while (pin != NULL && pin->offset + pin->len <= offset)
-		pin = TAILQ_NEXT(pin, next);
-	other = pin != NULL ? TAILQ_PREV(pin, pin_list, next) : NULL;
-	for (; other != NULL && other->offset + other->len > offset;
-			other = TAILQ_PREV(pin, pin_list, next))
-		pin = other;
-	file->near = pin != NULL ? pin : TAILQ_LAST(&file->pins, pin_list);
-	return pin;
+	while (low < high) {
+		i = low + (high - low) / 2;
+		if (file->pins[i]->offset + file->pins[i]->len > offset)
+			high = i;
+		else
+			low = i + 1;
+	}
+	return low;
 }
 
-/* Nobody finds the pin any more. */
-static void
-file_forget(struct mlx5p_pin *pin)
+/* Room for one more element in an array. @return it, or NULL, the array untouched. */
+static void *
+grow(void *array, uint32_t n, uint32_t *room, size_t size)
 {
-	TAILQ_REMOVE(&pin->file->pins, pin, next);
-	if (pin->file->near == pin)
-		pin->file->near = NULL;
+	uint32_t more = *room != 0 ? 2 * *room : 16;
+
+	if (n < *room)
+		return array;
+	array = realloc(array, more * size);
+	if (array != NULL)
+		*room = more;
+	return array;
+}
+
+/* The pin becomes that number @i. */
+static int
+file_insert(struct file *file, uint32_t i, struct mlx5p_pin *pin)
+{
+	struct mlx5p_pin **array = grow(file->pins, file->npins, &file->room, sizeof(*array));
+
+	if (array == NULL)
+		return -ENOMEM;
+	file->pins = array;
+	memmove(&array[i + 1], &array[i], (file->npins - i) * sizeof(*array));
+	array[i] = pin;
+	file->npins++;
+	return 0;
 }
 
 /* ---- one pin ---- */
@@ -267,23 +283,12 @@ pin_register(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 
 /* Undo it, if it was done, for a pin that nobody finds any more. */
 static void
-pin_free(const struct mlx5p_pins *pins, struct mlx5p_pin *pin)
+pin_free(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
 {
 	if (pin->state == PINNED)
 		mlx5p_region_destroy(pins->hw, &pin->region);
 	pin_unmap(pin);
 	free(pin);
-}
-
-/* Forget the pin. Its file may be left without any. @return the bytes that were unpinned. */
-static uint64_t
-pin_destroy(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
-{
-	uint64_t bytes = pin->state == PINNED ? pin->len : 0;
-
-	file_forget(pin);
-	pin_free(pins, pin);
-	return bytes;
 }
 
 /* Of pins that nobody holds: those that never came to be pinned; besides, those that no table in
@@ -297,22 +302,44 @@ is_unheld(const struct mlx5p_pin *pin, enum unheld which)
 		(which == ALL || pin->state != PINNED || (which == UNUSED && pin->fresh));
 }
 
+/* Nobody finds them any more: they are handed to @fn. Files may be left without any. */
+static void
+forget(struct mlx5p_pins *pins, enum unheld which,
+		void (*fn)(struct mlx5p_pins *pins, struct mlx5p_pin *pin))
+{
+	struct file *file, *next;
+	uint32_t i, kept;
+
+	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next) {
+		for (i = kept = 0; i < file->npins; i++) {
+			if (is_unheld(file->pins[i], which))
+				fn(pins, file->pins[i]);
+			else
+				file->pins[kept++] = file->pins[i];
+		}
+		file->npins = kept;
+		file_put(pins, file);
+	}
+}
+
+/* How many bytes are pinned. */
+static uint64_t
+count_bytes(const struct mlx5p_pins *pins)
+{
+	struct mlx5p_pins_stats stats;
+
+	mlx5p_pins_stats(pins, &stats);
+	return stats.bytes;
+}
+
 /* Unpin them. @return bytes. */
 static uint64_t
 drop(struct mlx5p_pins *pins, enum unheld which)
 {
-	struct file *file, *next_file;
-	struct mlx5p_pin *pin, *next_pin;
-	uint64_t bytes = 0;
+	uint64_t before = count_bytes(pins);
 
-	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
-		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
-			if (is_unheld(pin, which))
-				bytes += pin_destroy(pins, pin);
-		}
-		file_put(pins, file);
-	}
-	return bytes;
+	forget(pins, which, pin_free);
+	return before - count_bytes(pins);
 }
 
 static void
@@ -343,22 +370,26 @@ mlx5p_pins_sweep(struct mlx5p_pins *pins)
 static uint32_t
 count_waiting(const struct mlx5p_pins *pins)
 {
-	const struct mlx5p_pin *pin;
 	const struct file *file;
-	uint32_t n = 0;
+	uint32_t i, n = 0;
 
 	TAILQ_FOREACH(file, &pins->files, next)
-		TAILQ_FOREACH(pin, &file->pins, next)
-			n += pin->holders == 0;
+		for (i = 0; i < file->npins; i++)
+			n += file->pins[i]->holders == 0;
 	return n;
+}
+
+/* There is room. */
+static void
+leave_later(struct mlx5p_pins *pins, struct mlx5p_pin *pin)
+{
+	pins->leaving[pins->nleaving++] = pin;
 }
 
 void
 mlx5p_pins_sweep_later(struct mlx5p_pins *pins)
 {
 	uint32_t n = count_waiting(pins);
-	struct file *file, *next_file;
-	struct mlx5p_pin *pin, *next_pin;
 
 	if (n == 0)
 		return;
@@ -369,15 +400,7 @@ mlx5p_pins_sweep_later(struct mlx5p_pins *pins)
 		drop(pins, ALL);
 		return;
 	}
-	RTE_TAILQ_FOREACH_SAFE(file, &pins->files, next, next_file) {
-		RTE_TAILQ_FOREACH_SAFE(pin, &file->pins, next, next_pin) {
-			if (pin->holders > 0)
-				continue;
-			file_forget(pin);
-			pins->leaving[pins->nleaving++] = pin;
-		}
-		file_put(pins, file);
-	}
+	forget(pins, ALL, leave_later);
 	mlx5p_workers_begin(pins->workers, &pins->leave, pins->nleaving, leave_one, pins);
 }
 
@@ -397,20 +420,6 @@ mlx5p_pin_mkey(const struct mlx5p_pin *pin)
 }
 
 /* ---- holds ---- */
-
-/* Room for one more element in an array. @return it, or NULL, the array untouched. */
-static void *
-grow(void *array, uint32_t n, uint32_t *room, size_t size)
-{
-	uint32_t more = *room != 0 ? 2 * *room : 16;
-
-	if (n < *room)
-		return array;
-	array = realloc(array, more * size);
-	if (array != NULL)
-		*room = more;
-	return array;
-}
 
 static int
 hold_piece(struct mlx5p_hold *hold, struct mlx5p_pin *pin, uint64_t offset, uint64_t end)
@@ -441,10 +450,9 @@ hold_made(struct mlx5p_hold *hold, struct mlx5p_pin *pin)
 	return 0;
 }
 
-/* Plan a pin for [offset, end) of a file, listed before @next (NULL: at the end), and hold it. */
+/* Plan a pin for [offset, end) of a file, which becomes that number @i, and hold it. */
 static int
-plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
-		struct mlx5p_pin *next)
+plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end, uint32_t i)
 {
 	struct mlx5p_pin *pin = calloc(1, sizeof(*pin));
 	int ret;
@@ -456,22 +464,19 @@ plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t e
 		.map_offset = RTE_ALIGN_FLOOR(offset, file->block),
 	};
 	pin->map_len = RTE_ALIGN_CEIL(end, file->block) - pin->map_offset;
-	ret = hold_piece(hold, pin, offset, end);
+	ret = file_insert(file, i, pin);
 	if (ret < 0) {
 		free(pin);
 		return ret;
 	}
-	if (next != NULL)
-		TAILQ_INSERT_BEFORE(next, pin, next);
-	else
-		TAILQ_INSERT_TAIL(&file->pins, pin, next);
-	return hold_made(hold, pin);
+	ret = hold_piece(hold, pin, offset, end);
+	return ret < 0 ? ret : hold_made(hold, pin);
 }
 
-/* Plan pins for the hole [offset, end) before @next, cut at a grid of @cell. */
+/* Plan pins for the hole [offset, end) before pin number @i, cut at a grid of @cell; @i counts on. */
 static int
 fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
-		uint64_t cell, struct mlx5p_pin *next)
+		uint64_t cell, uint32_t *i)
 {
 	int ret = 0;
 
@@ -479,7 +484,7 @@ fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t 
 		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, cell) + cell;
 		uint64_t stop = RTE_MIN(end, cell_end);
 
-		ret = plan_pin(hold, file, offset, stop, next);
+		ret = plan_pin(hold, file, offset, stop, (*i)++);
 		offset = stop;
 	}
 	return ret;
@@ -490,13 +495,14 @@ static int
 plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
 		uint64_t cell)
 {
+	uint32_t i = file_search(file, offset);
 	struct mlx5p_pin *pin;
 	uint64_t stop;
 	int ret;
 
-	for (pin = file_search(file, offset); pin != NULL && pin->offset < end;
-			pin = TAILQ_NEXT(pin, next)) {
-		ret = fill_hole(hold, file, offset, pin->offset, cell, pin);
+	for (; i < file->npins && file->pins[i]->offset < end; i++) {
+		pin = file->pins[i];
+		ret = fill_hole(hold, file, offset, pin->offset, cell, &i);
 		if (ret < 0)
 			return ret;
 		offset = RTE_MAX(offset, pin->offset);
@@ -508,7 +514,7 @@ plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64
 			return ret;
 		offset = stop;
 	}
-	return fill_hole(hold, file, offset, end, cell, pin);
+	return fill_hole(hold, file, offset, end, cell, &i);
 }
 
 static int
@@ -534,16 +540,16 @@ plan_extent(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, uint64_t
 static uint64_t
 missing(const struct mlx5p_pins *pins, const struct mlx5p_extent *extent)
 {
-	struct file *file = file_find(pins, extent);
-	const struct mlx5p_pin *pin;
+	const struct file *file = file_find(pins, extent);
 	uint64_t end = extent->offset + extent->len, bytes = extent->len, from, to;
+	uint32_t i;
 
 	if (file == NULL)
 		return bytes;
-	for (pin = file_search(file, extent->offset); pin != NULL && pin->offset < end;
-			pin = TAILQ_NEXT(pin, next)) {
-		from = RTE_MAX(extent->offset, pin->offset);
-		to = RTE_MIN(end, pin->offset + pin->len);
+	for (i = file_search(file, extent->offset); i < file->npins &&
+			file->pins[i]->offset < end; i++) {
+		from = RTE_MAX(extent->offset, file->pins[i]->offset);
+		to = RTE_MIN(end, file->pins[i]->offset + file->pins[i]->len);
 		bytes -= from < to ? to - from : 0;
 	}
 	return bytes;
@@ -695,11 +701,13 @@ mlx5p_pins_stats(const struct mlx5p_pins *pins, struct mlx5p_pins_stats *stats)
 {
 	const struct mlx5p_pin *pin;
 	const struct file *file;
+	uint32_t i;
 
 	*stats = pins->stats;
 	TAILQ_FOREACH(file, &pins->files, next) {
 		stats->files++;
-		TAILQ_FOREACH(pin, &file->pins, next) {
+		for (i = 0; i < file->npins; i++) {
+			pin = file->pins[i];
 			if (pin->state != PINNED)
 				continue;
 			stats->pins++;
@@ -747,9 +755,11 @@ mlx5p_pins_walk(const struct mlx5p_pins *pins,
 	const struct mlx5p_pin *pin;
 	const struct file *file;
 	struct mlx5p_pin_info info;
+	uint32_t i;
 
 	TAILQ_FOREACH(file, &pins->files, next) {
-		TAILQ_FOREACH(pin, &file->pins, next) {
+		for (i = 0; i < file->npins; i++) {
+			pin = file->pins[i];
 			info = (struct mlx5p_pin_info) {
 				.dev = file->dev, .ino = file->ino,
 				.offset = pin->offset, .len = pin->len,
