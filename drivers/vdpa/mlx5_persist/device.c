@@ -12,6 +12,7 @@
 #include <rte_common.h>
 #include <rte_vhost.h>
 
+#include "ahead.h"
 #include "device.h"
 #include "dirty.h"
 #include "events.h"

@@ -9,8 +9,8 @@
  * that stands. What they are told of a stop goes to the vhost library, which keeps a ring's index
  * from one start to the next.
  *
- * What can be done after a stop, or before the next start, is done in the background, on the
- * configuration threads. Functions that touch queues wait for it first, or call it off.
+ * What can be done after a stop, or before the next start, is ahead.h's. Functions that touch queues
+ * wait for it first, or call it off.
  *
  * Locking: the device's lock, but for the functions of the event thread at the end.
  */
@@ -59,33 +59,6 @@ bool mlx5p_queues_resume(const struct mlx5p_queues *queues);
 
 /** One of them. */
 struct mlx5p_virtq *mlx5p_queues_get(struct mlx5p_queues *queues, uint16_t queue);
-
-/** Wait for what is made in the background. */
-void mlx5p_queues_settle(struct mlx5p_queues *queues);
-
-/** Make ready what the arguments queues and queue_size ask for, steering included. What is there
- * is left alone. @return 0 or a negative errno, logged. */
-int mlx5p_queues_prepare(struct mlx5p_queues *queues);
-
-/** The connection is gone, and with it what is known of its rings. Unless another one comes soon,
- * have the event thread's timer ask for mlx5p_queues_get_ahead(). */
-void mlx5p_queues_vacate(struct mlx5p_queues *queues);
-
-/** After a reset: where stopped queues can't go on, make others in their place, in the background,
- * for rings in the memory of these keys, 0 if it is not known. That begins when the front-end wants
- * no queue any more, so that it takes nothing from the stop itself. */
-void mlx5p_queues_renew(struct mlx5p_queues *queues, uint32_t mkey, uint32_t ring_mkey);
-
-/** The guest reset the device, and all queues stand: their next start is likely to be that of rings
- * that begin from scratch. Unless it comes soon, have the event thread's timer ask for
- * mlx5p_queues_get_ahead(). */
-void mlx5p_queues_rewind_later(struct mlx5p_queues *queues);
-
-/** If it is time: begin in the background what gives the next start less to do. Without a front-end,
- * make ready as many queues as the last one used, and what mlx5p_queues_prepare() does; a failure is
- * logged. After a reset, change in stopped queues what their next start is most likely to change.
- * Whatever touches queues calls that off, and waits for commands under way alone. */
-void mlx5p_queues_get_ahead(struct mlx5p_queues *queues);
 
 /** Start those that the front-end wants. @return 0, or a negative errno, logged; some may run
  * then. */

@@ -113,7 +113,8 @@ mlx5p_reception_set_later(struct mlx5p_reception *r, const uint32_t *ids, uint32
 void
 mlx5p_reception_settle(struct mlx5p_reception *r)
 {
-	mlx5p_job_wait(&r->writing);
+	if (r != NULL)
+		mlx5p_job_wait(&r->writing);
 }
 
 void

@@ -32,7 +32,7 @@ int mlx5p_reception_set(struct mlx5p_reception *reception, const uint32_t *virtq
 int mlx5p_reception_set_later(struct mlx5p_reception *reception, const uint32_t *virtq_ids,
 		uint32_t n);
 
-/** Wait for that. */
+/** Wait for that. NULL is allowed. */
 void mlx5p_reception_settle(struct mlx5p_reception *reception);
 
 /** As mlx5p_steer_forget(). */
