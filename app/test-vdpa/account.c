@@ -5,10 +5,12 @@
 #include "account.h"
 
 int
-account_init(struct account *a, struct account_totals *totals)
+account_init(struct account *a, struct account_totals *totals, uint32_t queue_size)
 {
-	*a = (struct account){ .totals = totals, .blackout = true };
-	a->win = calloc(ACCOUNT_WINDOW, sizeof(*a->win));
+	*a = (struct account){ .totals = totals, .blackout = true, .window = ACCOUNT_WINDOW };
+	if (a->window < ACCOUNT_WINDOW_PER_DESC * queue_size)
+		a->window = ACCOUNT_WINDOW_PER_DESC * queue_size;
+	a->win = calloc(a->window, sizeof(*a->win));
 	return a->win ? 0 : -ENOMEM;
 }
 
@@ -22,7 +24,7 @@ account_fini(struct account *a)
 static struct account_entry *
 entry(const struct account *a, uint64_t seq)
 {
-	return &a->win[seq % ACCOUNT_WINDOW];
+	return &a->win[seq % a->window];
 }
 
 /* Whether a frame was sent, and as far as can be told taken, before the device was back. */

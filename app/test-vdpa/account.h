@@ -35,8 +35,10 @@
 
 #include "frame.h"
 
-/* Frames whose fate is remembered, per queue. Far above what may be outstanding at once. */
+/* Frames whose fate is remembered, per queue, at least, and for each descriptor of a ring: far above
+ * what may be outstanding at once, which is a ring's worth each way and what the network holds. */
 #define ACCOUNT_WINDOW 4096
+#define ACCOUNT_WINDOW_PER_DESC 4
 /*
  * Longest time between the taking of a frame and what the guest sees of it, its buffer or the
  * frame: far above that of any device, and room for a guest or device that is held up meanwhile.
@@ -64,7 +66,8 @@ struct account_entry {
 
 struct account {
 	struct account_totals *totals;	/* shared by the queues of a run */
-	struct account_entry *win;	/* seq % ACCOUNT_WINDOW */
+	struct account_entry *win;	/* seq % window */
+	uint32_t window;
 	uint64_t next_seq;
 	uint64_t oldest;		/* every frame below it has met its fate */
 	uint64_t flow_top[FRAME_FLOWS];	/* highest seq that arrived, + 1 */
@@ -73,8 +76,8 @@ struct account {
 	uint64_t back_seq, back_ns;	/* of the last blackout's end: what was sent before, when */
 };
 
-/** In the blackout that ends with the first frame of all. Returns 0 or -ENOMEM. */
-int account_init(struct account *a, struct account_totals *totals);
+/** In the blackout that ends with the first frame of all, for rings of a size. Returns 0 or -ENOMEM. */
+int account_init(struct account *a, struct account_totals *totals, uint32_t queue_size);
 void account_fini(struct account *a);
 
 /** Number of the next frame, which account_sent() will enter. */

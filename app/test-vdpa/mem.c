@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,20 +12,38 @@
 
 #define KIB 1024u
 
-uint64_t
-mem_hugepage_bytes(void)
+/* A value of /proc/meminfo, in bytes; 0 if the kernel does not tell it. */
+static uint64_t
+meminfo(const char *name)
 {
 	unsigned long long kib = 0;
+	size_t len = strlen(name);
 	char line[128];
 	FILE *f = fopen("/proc/meminfo", "re");
 
 	if (f == NULL)
 		return 0;
 	while (kib == 0 && fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "Hugepagesize: %llu kB", &kib) != 1)
+		if (strncmp(line, name, len) != 0 || sscanf(line + len, ": %llu kB", &kib) != 1)
 			kib = 0;
 	fclose(f);
 	return kib * KIB;
+}
+
+uint64_t
+mem_hugepage_bytes(void)
+{
+	return meminfo("Hugepagesize");
+}
+
+/* Whether pages of files may be had. Taking what is not there makes the kernel end programs, and
+ * not this one first. */
+static bool
+available(enum mem_backing backing, uint64_t bytes)
+{
+	uint64_t most = meminfo("MemAvailable");
+
+	return backing == MEM_HUGETLBFS || most == 0 || bytes <= most;
 }
 
 static struct mem *
@@ -67,6 +86,8 @@ mem_destroy(struct mem *m)
 static int
 file_create(struct mem_file *f, enum mem_backing backing, uint64_t bytes, bool touched)
 {
+	if (!available(backing, bytes))
+		return -ENOMEM;
 	f->fd = memfd_create("guest-memory", MFD_CLOEXEC |
 			(backing == MEM_HUGETLBFS ? MFD_HUGETLB : 0));
 	if (f->fd < 0 || ftruncate(f->fd, bytes) != 0)
@@ -99,7 +120,8 @@ explain(enum mem_backing backing, uint64_t bytes, int ret, char *err, size_t err
 	snprintf(err, errlen, "guest memory: cannot get %llu MiB from %s: %s%s",
 			(unsigned long long)(bytes >> 20),
 			backing == MEM_HUGETLBFS ? "hugetlbfs" : "memfd", strerror(-ret),
-			backing == MEM_HUGETLBFS ? " (see HugePages_Free in /proc/meminfo)" : "");
+			backing == MEM_HUGETLBFS ? " (see HugePages_Free in /proc/meminfo)" :
+			ret == -ENOMEM ? " (see MemAvailable in /proc/meminfo)" : "");
 }
 
 int

@@ -95,7 +95,7 @@ pair_init(struct net *n, struct net_pair *p, uint16_t index)
 		return -ENOMEM;
 	for (b = 0; b < bufs; b++)
 		p->gpa[b] = layout_buf_gpa(n->layout, index * bufs + b);
-	ret = account_init(&p->account, &n->totals);
+	ret = account_init(&p->account, &n->totals, cfg->queue_size);
 	if (ret == 0)
 		ret = ring_init(&p->rx, format(cfg), 2 * index, cfg->queue_size);
 	if (ret == 0)

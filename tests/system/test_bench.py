@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The benchmarks of dpdk-test-vdpa: what a reset costs, and that no packet pays for it."""
+import json
+
 import harness
 
 MEM = 64 << 20
@@ -193,6 +195,23 @@ class Options(BenchCase):
         for size in (64, 1024):
             with self.subTest(queue_size=size):
                 self.run_one(queue_size=size)
+
+    def test_largest_queue_size(self):
+        """A ring that holds more frames than there used to be room for in the books."""
+        for packed in ({}, {'packed': True}):
+            with self.subTest(**packed):
+                self.run_one(queue_size=32768, mem=256 << 20, **packed)
+
+    def test_more_memory_than_there_is(self):
+        """One line, and no program of the machine is ended to make room. (The limit is for a version
+        that would take it.)"""
+        out = self.dir / 'bench.json'
+        result = self.run_emu(['prlimit', '--fsize=%d' % (1 << 30), harness.TEST_VDPA,
+                               *harness.eal(), harness.vdev(), '--', '--bench', 'reset',
+                               '--mem', '16384G', '--json', out])
+        self.assert_status(result, 1)
+        self.assertIn('cannot get 16777216 MiB from memfd', json.loads(out.read_text())['failed'])
+        self.assert_clean(result)
 
     def test_gap(self):
         self.run_one(gap=50)

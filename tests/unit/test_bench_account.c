@@ -9,6 +9,7 @@
 #include "account.h"
 
 #define LIMIT 1000
+#define QUEUE_SIZE 256
 #define TRANSIT ACCOUNT_TRANSIT_NS
 #define STOP (100 * TRANSIT)
 #define BACK (200 * TRANSIT)		/* when it sees a frame again */
@@ -21,7 +22,7 @@ setup(void **state)
 {
 	(void)state;
 	t = (struct account_totals){0};
-	return account_init(&a, &t);
+	return account_init(&a, &t, QUEUE_SIZE);
 }
 
 /* The guest has seen a frame before, so that nothing but a stop begins a blackout. */
@@ -335,6 +336,24 @@ test_window_overrun_is_a_loss(void **state)
 	check(0, 0, 2, 0, ACCOUNT_WINDOW);
 }
 
+/* A ring may hold more frames than the window of small ones: none is given up before its time. */
+static void
+test_window_grows_with_rings(void **state)
+{
+	const uint32_t big = 32768, outstanding = 2 * big;
+	uint32_t i;
+
+	(void)state;
+	account_fini(&a);
+	assert_int_equal(account_init(&a, &t, big), 0);
+	account_back(&a, 0);
+	send(outstanding);
+	check(0, 0, 0, 0, 0);
+	for (i = 0; i < outstanding; i++)
+		arrive(i, i + 1);
+	check(outstanding, 0, 0, 0, 0);
+}
+
 static void
 test_forgotten_is_neither_lost_nor_on_its_way(void **state)
 {
@@ -373,6 +392,7 @@ main(void)
 		running(test_corrupt_is_not_received_nor_lost),
 		running(test_never_sent),
 		running(test_window_wraps),
+		running(test_window_grows_with_rings),
 		running(test_window_overrun_is_a_loss),
 		running(test_forgotten_is_neither_lost_nor_on_its_way),
 	};
