@@ -31,6 +31,7 @@ struct mlx5p_notifier {
 	bool useless;              /* this connection takes no offers */
 	bool busy;                 /* an offer is under way */
 	bool wanted[MLX5P_MAX_QUEUES];
+	bool refused[MLX5P_MAX_QUEUES]; /* by any front-end: never offered again */
 	uint32_t nwanted;
 };
 
@@ -97,11 +98,13 @@ offer(struct mlx5p_notifier *n, uint16_t queue)
 	MLX5P_LOG(INFO, n->name, "virtqueue %u: the guest's kicks come through the driver: %s",
 		queue, ret == -ENOTSUP ? "the front-end takes no host notifiers" :
 		"the front-end refused its host notifier");
-	/* What it is able to do was negotiated for the connection; what it refuses once it may take
-	 * for another queue. */
+	/* What it is able to do was negotiated for the connection; what it refuses for one queue it
+	 * may take for another. */
 	if (ret == -ENOTSUP) {
 		n->useless = true;
 		forget_wanted(n);
+	} else {
+		n->refused[queue] = true;
 	}
 }
 
@@ -158,7 +161,7 @@ void
 mlx5p_notifier_want(struct mlx5p_notifier *n, uint16_t queue)
 {
 	pthread_mutex_lock(&n->lock);
-	if (n->vid != NOBODY && !n->useless && !n->wanted[queue]) {
+	if (n->vid != NOBODY && !n->useless && !n->wanted[queue] && !n->refused[queue]) {
 		n->wanted[queue] = true;
 		n->nwanted++;
 		if (!n->running)

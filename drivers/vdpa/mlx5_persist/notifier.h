@@ -13,6 +13,10 @@
  * every start, at a queue's first kick: one that never kicks needs none. Doorbells of a stopped
  * queue start nothing and are harmless: we take nothing away.
  *
+ * A queue whose offer was refused gets no other one, of no connection: QEMU refuses without
+ * page-per-vq=on, and a second offer then makes QEMU 7.2 write to memory that it has
+ * freed. A connection that comes back may be that QEMU again.
+ *
  * Threads: begin, end and destroy are calls of the holder of the device's lock; want() is the event
  * thread's. The thread takes no lock of the driver but its own.
  */
