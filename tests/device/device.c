@@ -150,6 +150,8 @@ dev_close(struct dev *d)
 {
 	int failed = 0;
 
+	if (d == NULL)
+		return 0; /* a set-up that failed said so */
 	if (d->tis != NULL && mlx5dv_devx_obj_destroy(d->tis) != 0)
 		failed++;
 	if (d->td != NULL && mlx5dv_devx_obj_destroy(d->td) != 0)
