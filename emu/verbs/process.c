@@ -2,10 +2,12 @@
 /*
  * The process: its devices, made when it first asks for them, and the report when it ends.
  */
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "env.h"
@@ -137,15 +139,38 @@ remove_sysfs(void)
 	process.sysfs = NULL;
 }
 
+/* The report, empty: other processes that end now wait with theirs until this file is closed.
+ * Returns the file, or a negative errno. */
+static int
+open_report(const char *path, int flags)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666);
+
+	if (fd < 0)
+		return -errno;
+	/* Where there are no locks (a file system without, a pipe) it does without. */
+	while (flock(fd, LOCK_EX) != 0 && errno == EINTR)
+		continue;
+	if (ftruncate(fd, 0) != 0 && errno != EINVAL)
+		complain(path, strerror(errno));
+	return fd;
+}
+
 /* A report that says nothing happened must not outlive a process that ends without writing its
  * own. */
 static void
 empty_report(void)
 {
 	const char *path = getenv(EMU_ENV_REPORT);
+	int fd;
 
-	if (path != NULL && truncate(path, 0) != 0 && errno != ENOENT)
-		complain(path, strerror(errno));
+	if (path == NULL)
+		return;
+	fd = open_report(path, 0);
+	if (fd >= 0)
+		close(fd);
+	else if (fd != -ENOENT)
+		complain(path, strerror(-fd));
 }
 
 static void
@@ -295,10 +320,17 @@ at_start(void)
 static void
 write_report(const char *path)
 {
-	FILE *f = fopen(path, "we");
+	int fd = open_report(path, O_CREAT);
+	FILE *f;
 
+	if (fd < 0) {
+		complain(path, strerror(-fd));
+		return;
+	}
+	f = fdopen(fd, "w");
 	if (f == NULL) {
 		complain(path, strerror(errno));
+		close(fd);
 		return;
 	}
 	emu_report_print(f);

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What mlx5-emu-run's own options do to whole programs: models of cards, checking modes; and which
 frames a guest gets through either driver."""
+import fcntl
+import os
+import subprocess
+
 import harness
 import test_peer
 import vhost_user
@@ -102,6 +106,28 @@ class Report(harness.Case):
         status, text = self.run_and('pass')
         self.assertEqual(status, 0)
         self.assertEqual(harness.json.loads(text)['alive']['total'], 0)
+
+
+    def test_processes_that_end_at_once_write_one_after_the_other(self):
+        """Of two reports in one file one is left, and whole. The other process is ours here."""
+        report = self.dir / 'report.json'
+        process = self.spawn(self.emu(['env', 'ASAN_OPTIONS=detect_leaks=0', 'python3', '-c',
+                                       self.PROGRAM % 'print(flush=True); input()']),
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        with open(report, 'r+') as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            inode = ':%d ' % os.fstat(other.fileno()).st_ino
+            process.stdin.write('\n')
+            process.stdin.close()
+
+            def waits():
+                with open('/proc/locks') as locks:
+                    return any('->' in line and inode in line for line in locks)
+            self.wait_for(waits, 'the process has its turn behind us')
+            other.write('a longer one ' * 1000)
+        self.assertEqual(process.wait(harness.WAIT_TIMEOUT), 0)
+        self.assertEqual(harness.json.loads(report.read_text())['alive']['total'], 0)
 
 
 class Fork(harness.Case):
