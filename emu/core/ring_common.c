@@ -18,8 +18,8 @@ ops_of(const struct emu_virtq *vq)
 /* ---- DMA of a queue ---- */
 
 /* Set the bits of the pages that [addr, addr + len) touches. The bitmap is others' as well: whoever
- * copies the memory takes bits out of it, and a guest's other devices set theirs. A bit that is seen
- * set may only now be taken, but then by somebody who finds in memory what was written. */
+ * copies the memory takes bits out of it, and a guest's other devices set theirs. A bit that is
+ * seen set may only now be taken, but then by somebody who finds in memory what was written. */
 static int
 log_write(struct emu_virtq *vq, uint64_t addr, uint32_t len)
 {

@@ -125,6 +125,12 @@ emu_guard_install(void)
 	pthread_mutex_unlock(&lock);
 }
 
+void
+emu_guard_forked(void)
+{
+	pthread_mutex_init(&lock, NULL);
+}
+
 /* ---- threads ---- */
 
 static void

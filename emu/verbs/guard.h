@@ -22,6 +22,9 @@ void emu_guard_install(void);
 /** Did the program change a handler since it was last asked? Then emu_guard_install() is due. */
 bool emu_guard_covered(void);
 
+/** In a child of fork(): another thread, which is not here, may have been at work on the records. */
+void emu_guard_forked(void);
+
 /** This thread's record; NULL without memory. */
 struct emu_guard *emu_guard_self(void);
 

@@ -41,7 +41,8 @@ ibv_query_gid(struct ibv_context *context, uint8_t port_num, int index, union ib
 }
 
 /* Of rdma-core's own programs: its header is not installed. */
-int ibv_query_gid_type(struct ibv_context *context, uint8_t port_num, unsigned int index, int *type);
+int ibv_query_gid_type(struct ibv_context *context, uint8_t port_num, unsigned int index,
+		int *type);
 
 int
 ibv_query_gid_type(struct ibv_context *context, uint8_t port_num, unsigned int index, int *type)

@@ -12,6 +12,7 @@
 
 #include "env.h"
 #include "face.h"
+#include "guard.h"
 #include "host.h"
 #include "sysfs.h"
 
@@ -302,6 +303,7 @@ static void
 in_child(void)
 {
 	emu_fork(EMU_FORK_CHILD);
+	emu_guard_forked();
 	pthread_mutex_init(&process.lock, NULL);
 	process.host = NULL;
 	process.n = 0;

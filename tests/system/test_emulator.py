@@ -131,11 +131,16 @@ class Report(harness.Case):
 
 
 class Fork(harness.Case):
-    """A process that forks, as a daemon or a shell of tests does: each of the two has books, rules of
-    failure and devices of its own, and what both do is in the trace."""
+    """A process that forks, as a daemon or a shell of tests does: each of the two has books, rules
+    of failure and devices of its own, and what both do is in the trace."""
     PROGRAM = '''
-import ctypes, json, os
+import ctypes, json, mmap, os
 v = ctypes.CDLL(None)
+BYTES = 1 << 16
+memory = mmap.mmap(-1, BYTES)
+address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+v.ibv_reg_mr.restype = ctypes.c_void_p
+v.ibv_reg_mr.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 v.mlx5_emu_counters_json.restype = ctypes.c_char_p
 for name, args in ('get_device_list', 1), ('open_device', 1), ('alloc_pd', 1):
     getattr(v, 'ibv_' + name).restype = ctypes.c_void_p
@@ -149,20 +154,25 @@ def start():
     return v.ibv_open_device(ctypes.cast(devices, ctypes.POINTER(ctypes.c_void_p))[0])
 
 context = start()
-assert v.ibv_alloc_pd(context)
+domain = v.ibv_alloc_pd(context)
+assert domain and v.ibv_reg_mr(domain, address, BYTES, 1)
 child = os.fork()
 if child == 0:
     empty = books()
     assert empty['commands']['total'] == 0 and empty['devices'] == [], empty
     assert not any(empty['alive']['by_type'].values()), empty
+    assert empty['pins']['bytes_now'] == 0, empty
     context = start()
-assert bool(v.ibv_alloc_pd(context)) == (child == 0)
+domain = v.ibv_alloc_pd(context)
+assert bool(domain) == (child == 0)
 now = books()
 if child == 0:
+    assert v.ibv_reg_mr(domain, address, BYTES, 1)
     assert v.ibv_alloc_pd(context) is None
     now = books()
 assert now['commands']['by_opcode']['ALLOC_PD']['count'] == 2, now
 assert now['commands']['failed'] == 1 and len(now['devices']) == 1, now
+assert now['pins']['bytes_now'] == BYTES and now['alive']['by_type']['mkey'] == 1, now
 assert now['alive']['by_type']['pd'] == 1 and now['alive']['by_type']['context'] == 1, now
 if child == 0:
     os._exit(0)
