@@ -464,6 +464,36 @@ class Off(Messages):
         self.assertEqual(result.report['pins']['bytes_total'] // MIB, 4 + 2 + 4, result)
         self.assertIn('stopped for a memory table that changes', result.stderr)
 
+    def test_each_kind_of_reset(self):
+        """Each drops all, once; a ring that is disabled is none."""
+        front = self.started()
+        for on in (False, True):
+            for ring in front.rings:
+                front.enable(ring.index, on)
+        self.traffic(front)
+        front.stop()
+        front.restart()
+        self.traffic(front)
+        front.set_status(0)
+        front.restart()
+        self.traffic(front)
+        front._send(vhost_user.RESET_OWNER, b'', (), 0)
+        front.protocol_features = 0
+        front.get_u64(vhost_user.GET_FEATURES)
+        for ring in front.rings:
+            ring.clear()
+        for _, step in front.start_steps():
+            step()
+        front.get_u64(vhost_user.GET_FEATURES)
+        self.traffic(front)
+        front.close()
+        result = self.daemon.stop()
+        self.assert_clean(result)
+        self.assertEqual(result.report['pins']['bytes_total'] // MIB, 4 * 4, result)
+        for kind in ('GET_VRING_BASE', 'SET_STATUS', 'RESET_OWNER'):
+            self.assertEqual(result.stderr.count('virtio reset by %s: 0 of 1 maps kept' % kind), 1,
+                             result)
+
 
 if __name__ == '__main__':
     harness.main()

@@ -129,8 +129,53 @@ class Register(harness.Case):
         self.assert_clean(result)
         said = re.findall(r'cannot register guest memory .*', result.stderr)
         self.assertEqual(len(said), 1, result)
-        self.assertIn('%d bytes' % DIMM, said[0])
+        self.assertRegex(said[0], r'\(guest address 0x[0-9a-f]+, %d bytes, inode \d+, offset 0x0\): ' % DIMM)
+        where = int(re.search('0x[0-9a-f]+', said[0])[0], 16)
+        self.assertIn(where, [vhost_user.GPA + MEM + i * DIMM for i in range(3)], said[0])
         self.assertEqual(len(re.findall('cannot configure the device', result.stderr)), 1, result)
+
+    def now_and_then(self, **devargs):
+        """Every fifth memory key is refused, in whatever place that is: of a part of the memory or of
+        the whole, at the first start, when memory comes or goes, and after a reset."""
+        specs = range(1, 60, 5)
+        daemon = self.daemon(['CREATE_MKEY:%d' % n for n in specs], **devargs)
+        front = self.frontend(daemon)
+        dimms = [self.dimm() for _ in range(3)]
+        front.start()
+        front.fill()
+        self.until_it_works(front)
+        for count in (1, 3, 2, 0, 2, 1, 3):
+            front.set_mem_table(dimms[:count])
+            self.until_it_works(front)
+            front.stop()
+            front.restart()
+            front.fill()
+            self.until_it_works(front)
+        front.disconnect()
+        front.start()
+        front.fill()
+        self.until_it_works(front)
+        front.disconnect()
+        result = daemon.stop()
+        self.assert_clean(result)
+        failed = result.report['commands']['failed']
+        self.assertGreaterEqual(failed, 3, result)
+        self.assertEqual(len(re.findall('cannot (?:register guest memory|create indirect mkey)',
+                                        result.stderr)), failed, result)
+        self.assertEqual(len(re.findall('cannot configure the device', result.stderr)), failed, result)
+
+    def until_it_works(self, front):
+        """The vhost library starts a device that could not be started with the next message. Two
+        refusals in a row are the most."""
+        for _ in range(3):
+            front.get_u64(vhost_user.GET_FEATURES)
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+
+    def test_now_and_then(self):
+        self.now_and_then()
+
+    def test_now_and_then_devx(self):
+        self.now_and_then(mr_backend='devx', persist='reconnect')
 
 
 if __name__ == '__main__':

@@ -204,7 +204,7 @@ renew_file(unsigned int i)
 		files[i].mem[at] = (uint8_t)rnd(256);
 }
 
-/* A map that may overlap others. Sizes are a byte up to the whole file, at odd places or even ones. */
+/* A map that may overlap others, of a byte up to the whole file, at odd places or even ones. */
 static struct vhost_iotlb_map
 random_map(void)
 {

@@ -111,6 +111,7 @@ extent_of(const struct vhost_iotlb_map *map)
 		.fd = map->backing.fd,
 		.offset = map->backing.offset,
 		.len = map->last - map->start + 1,
+		.gpa = map->start,
 		/* Verbs know no memory that is only written: that may be read, too. */
 		.read_only = map->perm == VHOST_ACCESS_RO,
 	};
@@ -177,7 +178,7 @@ mlx5p_aspace_plan(struct mlx5p_pins *pins, const struct vhost_iotlb *maps, struc
 	uint32_t n = 0;
 	int ret;
 
-	/* Before anything is pinned or written down for it: addresses are the front-end's choice. */
+	/* Before anything is pinned or noted for it: addresses are the front-end's choice. */
 	if (least_entries(maps) > MLX5P_KLM_MAX)
 		return -E2BIG;
 	extents = calloc(vhost_iotlb_count(maps), sizeof(*extents));

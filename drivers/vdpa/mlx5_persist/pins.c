@@ -36,6 +36,7 @@ enum { CELLS_PER_THREAD = 2 };
 struct mlx5p_pin {
 	struct file *file;
 	uint64_t offset, len;      /* in the file */
+	uint64_t gpa;              /* where a guest saw it, for messages */
 	uint32_t holders;          /* pieces of holds */
 	_Atomic enum state state;  /* the region is there once it says PINNED */
 	int error;                 /* FAILED: why; -ECANCELED: called off */
@@ -450,10 +451,26 @@ hold_made(struct mlx5p_hold *hold, struct mlx5p_pin *pin)
 	return 0;
 }
 
+/* An extent that is planned. */
+struct plan {
+	struct mlx5p_hold *hold;
+	const struct mlx5p_extent *extent;
+	struct file *file;
+	uint64_t cell;             /* the grid at which pins are cut */
+};
+
+static uint64_t
+gpa_of(const struct plan *plan, uint64_t offset)
+{
+	return plan->extent->gpa + (offset - plan->extent->offset);
+}
+
 /* Plan a pin for [offset, end) of a file, which becomes that number @i, and hold it. */
 static int
-plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end, uint32_t i)
+plan_pin(const struct plan *plan, uint64_t offset, uint64_t end, uint32_t i)
 {
+	struct mlx5p_hold *hold = plan->hold;
+	struct file *file = plan->file;
 	struct mlx5p_pin *pin = calloc(1, sizeof(*pin));
 	int ret;
 
@@ -461,6 +478,7 @@ plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t e
 		return -ENOMEM;
 	*pin = (struct mlx5p_pin) {
 		.file = file, .offset = offset, .len = end - offset, .fresh = true,
+		.gpa = gpa_of(plan, offset),
 		.map_offset = RTE_ALIGN_FLOOR(offset, file->block),
 	};
 	pin->map_len = RTE_ALIGN_CEIL(end, file->block) - pin->map_offset;
@@ -473,66 +491,77 @@ plan_pin(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t e
 	return ret < 0 ? ret : hold_made(hold, pin);
 }
 
-/* Plan pins for the hole [offset, end) before pin number @i, cut at a grid of @cell; @i counts on. */
+/* Plan pins for the hole [offset, end) before pin number @i, which counts on. */
 static int
-fill_hole(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
-		uint64_t cell, uint32_t *i)
+fill_hole(const struct plan *plan, uint64_t offset, uint64_t end, uint32_t *i)
 {
 	int ret = 0;
 
 	while (offset < end && ret == 0) {
-		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, cell) + cell;
+		uint64_t cell_end = RTE_ALIGN_FLOOR(offset, plan->cell) + plan->cell;
 		uint64_t stop = RTE_MIN(end, cell_end);
 
-		ret = plan_pin(hold, file, offset, stop, (*i)++);
+		ret = plan_pin(plan, offset, stop, (*i)++);
 		offset = stop;
 	}
 	return ret;
 }
 
-/* Hold what there is of [offset, end), plan what is missing. */
+/* Hold a pin that is there, from @offset to @stop. One that was called off is planned again. */
 static int
-plan_in_file(struct mlx5p_hold *hold, struct file *file, uint64_t offset, uint64_t end,
-		uint64_t cell)
+hold_there(const struct plan *plan, struct mlx5p_pin *pin, uint64_t offset, uint64_t stop)
 {
-	uint32_t i = file_search(file, offset);
+	int ret = hold_piece(plan->hold, pin, offset, stop);
+
+	if (ret < 0 || pin->state != FAILED)
+		return ret;
+	if (pin->error != -ECANCELED)
+		return pin->error;
+	pin->gpa = gpa_of(plan, pin->offset);
+	return hold_made(plan->hold, pin);
+}
+
+/* Hold what there is of the extent, plan what is missing. */
+static int
+plan_in_file(const struct plan *plan)
+{
+	uint64_t offset = plan->extent->offset, end = offset + plan->extent->len, stop;
+	uint32_t i = file_search(plan->file, offset);
 	struct mlx5p_pin *pin;
-	uint64_t stop;
 	int ret;
 
-	for (; i < file->npins && file->pins[i]->offset < end; i++) {
-		pin = file->pins[i];
-		ret = fill_hole(hold, file, offset, pin->offset, cell, &i);
+	for (; i < plan->file->npins && plan->file->pins[i]->offset < end; i++) {
+		pin = plan->file->pins[i];
+		ret = fill_hole(plan, offset, pin->offset, &i);
 		if (ret < 0)
 			return ret;
 		offset = RTE_MAX(offset, pin->offset);
 		stop = RTE_MIN(end, pin->offset + pin->len);
-		ret = hold_piece(hold, pin, offset, stop);
-		if (ret == 0 && pin->state == FAILED)
-			ret = pin->error == -ECANCELED ? hold_made(hold, pin) : pin->error;
+		ret = hold_there(plan, pin, offset, stop);
 		if (ret < 0)
 			return ret;
 		offset = stop;
 	}
-	return fill_hole(hold, file, offset, end, cell, &i);
+	return fill_hole(plan, offset, end, &i);
 }
 
 static int
 plan_extent(struct mlx5p_pins *pins, const struct mlx5p_extent *extent, uint64_t cell,
 		struct mlx5p_hold *hold)
 {
+	struct plan plan = { .hold = hold, .extent = extent };
 	uint64_t end = extent->offset + extent->len;
-	struct file *file;
 	int ret;
 
 	/* Files end below 2^63: no mapping of ours wraps. */
 	if (extent->len == 0 || end < extent->offset || end > INT64_MAX)
 		return -EINVAL;
-	ret = file_get(pins, extent, &file);
+	ret = file_get(pins, extent, &plan.file);
 	if (ret < 0)
 		return ret;
-	ret = plan_in_file(hold, file, extent->offset, end, RTE_MAX(cell, file->block));
-	file_put(pins, file); /* one that got no pin at all is not kept */
+	plan.cell = RTE_MAX(cell, plan.file->block);
+	ret = plan_in_file(&plan);
+	file_put(pins, plan.file); /* one that got no pin at all is not kept */
 	return ret;
 }
 
@@ -598,9 +627,9 @@ pin_failed(struct mlx5p_hold *hold, struct mlx5p_pin *pin, int error)
 	atomic_store(&pin->state, FAILED);
 	if (atomic_compare_exchange_strong(&hold->ret, &none, error))
 		MLX5P_LOG(ERR, hold->pins->hw->name,
-			"cannot register guest memory (inode %ju, offset 0x%" PRIx64 ", %" PRIu64
-			" bytes): %s",
-			(uintmax_t)pin->file->ino, pin->offset, pin->len, strerror(-error));
+			"cannot register guest memory (guest address 0x%" PRIx64 ", %" PRIu64
+			" bytes, inode %ju, offset 0x%" PRIx64 "): %s", pin->gpa, pin->len,
+			(uintmax_t)pin->file->ino, pin->offset, strerror(-error));
 }
 
 static void
