@@ -129,7 +129,7 @@ class Register(harness.Case):
         self.assert_clean(result)
         said = re.findall(r'cannot register guest memory .*', result.stderr)
         self.assertEqual(len(said), 1, result)
-        self.assertRegex(said[0], r'\(guest address 0x[0-9a-f]+, %d bytes, inode \d+, offset 0x0\): ' % DIMM)
+        self.assertRegex(said[0], r'\(guest address 0x\w+, %d bytes, inode \d+, offset 0x0\): ' % DIMM)
         where = int(re.search('0x[0-9a-f]+', said[0])[0], 16)
         self.assertIn(where, [vhost_user.GPA + MEM + i * DIMM for i in range(3)], said[0])
         self.assertEqual(len(re.findall('cannot configure the device', result.stderr)), 1, result)

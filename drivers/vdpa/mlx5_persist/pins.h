@@ -100,7 +100,7 @@ int mlx5p_pins_plan(struct mlx5p_pins *pins, const struct mlx5p_extent *extents,
 void mlx5p_pins_begin(struct mlx5p_pins *pins, struct mlx5p_hold *hold);
 
 /** Help with it and wait for its end. Not begun: nothing to do. @return 0, or a negative errno,
- * logged with the part of the guest's memory that can't be registered; then mlx5p_pins_rollback(). */
+ * logged with what of the guest's memory can't be registered; then mlx5p_pins_rollback(). */
 int mlx5p_pins_finish(struct mlx5p_hold *hold);
 
 /** Begin no more of it and wait for what is under way; then it may be planned by somebody else. For
