@@ -254,6 +254,33 @@ class Refused(harness.Case):
         self.assertEqual(len(re.findall('stays down.*: it can\'t be made anew', result.stderr)), 1,
                          result)
 
+    def test_card_does_not_let_go(self):
+        """Queues are made ready for the next front-end while the card still keeps the ones before them:
+        neither those nor what they stand on are forgotten. A start that finds them fails, and the next
+        one works."""
+        refused = 6
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=1)],
+                                fail=['DESTROY_GENERAL_OBJECT:%d' % (n + 1) for n in range(refused)])
+        front = vhost_user.Frontend(daemon.socket())
+        front.start()
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+        front.disconnect()
+        # Two at the connection's end; then those that are to be made ready.
+        daemon.wait_errors('cannot destroy virtqueue 0x', 3)
+        daemon.wait_errors('are not made ahead of it')
+        front.start()
+        # The vhost library tries again with each message.
+        self.wait_for(lambda: front.get_u64(vhost_user.GET_FEATURES) and
+                      len(daemon.errors('cannot destroy virtqueue 0x')) >= refused, 'refusals')
+        front.get_u64(vhost_user.GET_FEATURES)
+        front.fill()
+        self.assertEqual(vhost_user.ping_pong(front, 20), (0, 0))
+        front.close()
+        result = daemon.stop()
+        self.assert_clean(result)
+        self.assertEqual(result.report['commands']['failed'], refused, result)
+
 
 if __name__ == '__main__':
     harness.main()

@@ -283,7 +283,8 @@ mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size)
 	} else {
 		ret = make_room(vq);
 	}
-	if (ret < 0)
+	/* An object that the card did not let go still stands on them. */
+	if (ret < 0 && !mlx5p_obj_exists(&vq->refused))
 		free_resources(vq);
 	return ret;
 }

@@ -130,7 +130,7 @@ void mlx5p_virtq_free(struct mlx5p_virtq *vq);
 
 /**
  * Make ahead of time what a ring of @p size descriptors needs. A queue that has it is left alone.
- * @return 0, or a negative errno, logged; then nothing is left.
+ * @return 0, or a negative errno, logged; then nothing is left, but what the card did not let go.
  */
 int mlx5p_virtq_prepare(struct mlx5p_virtq *vq, uint16_t size);
 
