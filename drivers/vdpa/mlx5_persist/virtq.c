@@ -568,8 +568,11 @@ mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey)
 {
 	struct mlx5p_guest guest = vq->guest;
 	struct mlx5p_ring ring = vq->ring;
-	bool kicked = vq->kicked;
+	bool kicked;
 
+	pthread_mutex_lock(&vq->lock);
+	kicked = vq->kicked;
+	pthread_mutex_unlock(&vq->lock);
 	vq->paused = false;
 	guest.mkey = mkey;
 	guest.ring_mkey = ring_mkey;
