@@ -649,6 +649,34 @@ test_fault_in_thread_that_blocks_signals(void **state)
 	close(fd);
 }
 
+/* ---- bits of a byte that is not the device's alone ---- */
+
+static void
+test_bits_are_set_beside_those_that_are(void **state)
+{
+	int fd = memfd(2 * PAGE);
+	uint8_t *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint64_t bus = pin(p, 2 * PAGE, EMU_PIN_WRITE), readable;
+
+	(void)state;
+	p[2 * PAGE - 1] = 0x41;
+	assert_int_equal(ops->set_bits(host, bus + 2 * PAGE - 1, 0x12), 0);
+	assert_int_equal(p[2 * PAGE - 1], 0x53);
+	assert_int_equal(p[2 * PAGE - 2], 0);
+	assert_int_equal(ops->set_bits(host, bus + 2 * PAGE, 0x12), -EFAULT);
+	assert_int_equal(ops->set_bits(host, bus - 1, 0x12), -EFAULT);
+	readable = pin(p, PAGE, 0);
+	assert_int_equal(ops->set_bits(host, readable, 0x12), -EFAULT);
+	assert_int_equal(p[0], 0);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	assert_int_equal(ops->set_bits(host, bus + PAGE, 0x12), -EFAULT);
+	ops->unpin(host, readable);
+	ops->unpin(host, bus);
+	assert_int_equal(ops->set_bits(host, bus, 0x12), -EFAULT);
+	munmap(p, 2 * PAGE);
+	close(fd);
+}
+
 /* ---- what can't be pinned ---- */
 
 static void
@@ -858,6 +886,7 @@ main(void)
 		TEST(test_other_faults_are_the_programs),
 		TEST(test_handlers_that_pass_on_in_a_circle_end),
 		TEST(test_fault_in_thread_that_blocks_signals),
+		TEST(test_bits_are_set_beside_those_that_are),
 		TEST(test_refused_ranges),
 		TEST(test_file_shorter_than_mapping),
 		TEST(test_bus_addresses_are_never_reused),
