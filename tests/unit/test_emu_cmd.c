@@ -56,6 +56,50 @@ short_mailboxes_are_refused(void **state)
 		MLX5_CMD_STAT_BAD_OUTP_LEN_ERR);
 }
 
+/* Whatever else is wrong with it, for nothing of it has been looked at yet. */
+static void
+every_command_refuses_mailboxes_shorter_than_its_own(void **state)
+{
+	static const uint16_t opcodes[] = {
+#define X(name, op) op,
+		PRM_OPCODES(X)
+#undef X
+	};
+	struct fixture *fx = *state;
+	const struct prm_layout *in, *out;
+	unsigned int short_in = 0, short_out = 0;
+	size_t i;
+
+	for (i = 0; i < DIM(opcodes); i++) {
+		cmd_begin(fx, opcodes[i], 0);
+		PRM_SET(general_obj_in_cmd_hdr, fx->in, obj_type,
+			opcodes[i] == MLX5_CMD_OP_CREATE_GENERAL_OBJECT ||
+			opcodes[i] == MLX5_CMD_OP_MODIFY_GENERAL_OBJECT ||
+			opcodes[i] == MLX5_CMD_OP_QUERY_GENERAL_OBJECT ?
+			MLX5_OBJ_TYPE_VIRTIO_NET_Q : 0);
+		in = prm_cmd_layout_in(fx->in, MAILBOX_BYTES);
+		out = prm_cmd_layout_out(fx->in, MAILBOX_BYTES);
+		assert_non_null(in);
+		assert_non_null(out);
+		if (in->bits / 8 > HDR) {
+			assert_int_equal(cmd_run(fx, in->bits / 8 - 1, MAILBOX_BYTES),
+				MLX5_CMD_STAT_BAD_INP_LEN_ERR);
+			assert_int_equal(cmd_run(fx, HDR, MAILBOX_BYTES),
+				MLX5_CMD_STAT_BAD_INP_LEN_ERR);
+			short_in++;
+		}
+		if (out->bits / 8 > HDR) {
+			assert_int_equal(cmd_run(fx, MAILBOX_BYTES, out->bits / 8 - 1),
+				MLX5_CMD_STAT_BAD_OUTP_LEN_ERR);
+			assert_int_equal(cmd_run(fx, MAILBOX_BYTES, HDR),
+				MLX5_CMD_STAT_BAD_OUTP_LEN_ERR);
+			short_out++;
+		}
+	}
+	assert_in_range(short_in, 20, DIM(opcodes));
+	assert_in_range(short_out, 4, DIM(opcodes));
+}
+
 static void
 op_mod_of_a_command_without_one_is_refused(void **state)
 {
@@ -551,6 +595,7 @@ main(void)
 		TEST(mailbox_without_room_for_a_header_is_an_error_of_the_caller),
 		TEST(unknown_opcodes_are_refused),
 		TEST(short_mailboxes_are_refused),
+		TEST(every_command_refuses_mailboxes_shorter_than_its_own),
 		TEST(op_mod_of_a_command_without_one_is_refused),
 		TEST(user_context_of_a_command_must_be_alive),
 		TEST(general_objects_must_be_of_an_offered_type),
