@@ -65,6 +65,7 @@ esac
 
 cd "$ROOT" || exit 1
 usertools/setup.sh || exit 1
+usertools/setup.sh --guest || say "no guest of QEMU here: its tests are skipped"
 build_and_run "$BUILD" "" unit device system
 build_and_run "$BUILD_SANITIZED" "-Db_sanitize=address,undefined -Db_lundef=false" unit device
 line="$passed passed, $failed failed"

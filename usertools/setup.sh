@@ -12,6 +12,12 @@ PACKAGES=(
 	liburing-dev			# the emulator pins memory with it
 	libnuma-dev libjson-c-dev libcmocka-dev
 )
+# With --guest, for tests that boot Linux in QEMU. The kernel is unpacked, not installed.
+GUEST_PACKAGES=(qemu-system-x86 busybox-static)
+GUEST_KERNEL=linux-image-cloud-amd64
+GUEST_MODULES=(virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover
+	net_failover virtio_net)
+GUEST_DIR=/var/cache/mlx5_persist/guest
 HUGEPAGES=1024		# free 2 MiB pages that make demo and tests comfortable
 HUGEPAGES_LEAST=256	# and what they can't do without
 SYSFS=/sys/kernel/mm/hugepages/hugepages-2048kB
@@ -23,21 +29,24 @@ root() { [ "$(id -u)" -eq 0 ] || die "run me as root: need to $*"; }
 
 usage() {
 	cat <<-EOF
-	Usage: usertools/setup.sh [--help]
+	Usage: usertools/setup.sh [--guest | --help]
 	Installs Debian packages, reserves $HUGEPAGES hugepages of 2 MiB and mounts hugetlbfs,
 	each only if missing.
+	--guest  instead: what the tests with a guest of QEMU need, which are QEMU, busybox, and a
+	         kernel in $GUEST_DIR
 	EOF
 }
 
+# Install those of the packages named that are missing.
 packages() {
 	local missing=() package
-	command -v dpkg-query >/dev/null || die "this is no Debian: install ${PACKAGES[*]} by other means"
-	for package in "${PACKAGES[@]}"; do
+	command -v dpkg-query >/dev/null || die "this is no Debian: install $* by other means"
+	for package in "$@"; do
 		[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
 			missing+=("$package")
 	done
 	if [ ${#missing[@]} -eq 0 ]; then
-		say "packages: all ${#PACKAGES[@]} installed"
+		say "packages: all $# installed"
 		return
 	fi
 	root "install ${missing[*]}"
@@ -91,12 +100,48 @@ hugetlbfs() {
 	say "hugetlbfs: mounted on $MOUNT"
 }
 
+# The current folder gets a package's kernel, and its modules for a virtio NIC.
+unpack_kernel() {
+	local module
+	apt-get -qq -o APT::Sandbox::User=root download "$1" || return
+	dpkg-deb --extract "$1"_*.deb tree || return
+	cp tree/boot/vmlinuz-* vmlinuz || return
+	for module in "${GUEST_MODULES[@]}"; do
+		cp "$(find tree/lib/modules -name "$module.ko")" . || return
+	done
+	rm -rf tree ./*.deb
+}
+
+# Made aside, and then renamed: what is there is whole.
+guest_kernel() {
+	local package new=$GUEST_DIR.new
+	if [ -e $GUEST_DIR/vmlinuz ]; then
+		say "guest: a kernel is in $GUEST_DIR"
+		return
+	fi
+	root "make $GUEST_DIR"
+	apt-get -qq update || die "apt-get update failed: is there a network?"
+	package=$(apt-cache depends $GUEST_KERNEL | awk '/Depends: linux-image-/ { print $2; exit }')
+	[ -n "$package" ] || die "guest: there is no package $GUEST_KERNEL"
+	rm -rf $GUEST_DIR "$new"
+	mkdir -p "$new"
+	say "guest: unpacking $package"
+	(cd "$new" && unpack_kernel "$package") || die "guest: no kernel from $package: see above"
+	mv "$new" $GUEST_DIR
+	say "guest: $GUEST_DIR is ready"
+}
+
 case "${1-}" in
 '') ;;
+--guest)
+	packages "${GUEST_PACKAGES[@]}"
+	guest_kernel
+	exit
+	;;
 -h|--help) usage; exit 0 ;;
 *) echo "setup: unknown argument $1; see --help" >&2; exit 2 ;;
 esac
-packages
+packages "${PACKAGES[@]}"
 hugepages
 hugetlbfs
 say "ready: meson setup build && ninja -C build"
