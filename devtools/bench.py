@@ -24,6 +24,7 @@ import bench_chart
 import bench_plan
 import bench_reach
 import bench_table
+import cli
 from bench_plan import ALL_CAPS, BENCHES, DEVICE, GAPS_MS, GIB, Configuration
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -47,13 +48,6 @@ WORTH_TELLING = 120         # seconds left
 
 
 # ---- options ----
-
-class Parser(argparse.ArgumentParser):
-    """One line and status 2 on bad usage."""
-
-    def error(self, message):
-        self.exit(2, 'bench: %s; see --help\n' % message)
-
 
 def size(text):
     """A size as dpdk-test-vdpa takes it, in bytes."""
@@ -102,11 +96,6 @@ def added(text):
         raise argparse.ArgumentTypeError('%s: %s' % (text, error)) from None
 
 
-def version():
-    """The project's, as its build file has it."""
-    return re.search(r"version: '([^']+)'", (ROOT / 'meson.build').read_text())[1]
-
-
 def caps(text):
     """Capabilities as mlx5-emu-run's --device has them, or none changed."""
     if text != ALL_CAPS and not re.fullmatch(r'[+-]\w+(:[+-]\w+)*', text):
@@ -116,8 +105,8 @@ def caps(text):
 
 
 def new_parser(names):
-    parser = Parser(
-        prog='devtools/bench.sh', allow_abbrev=False,
+    parser = cli.Parser(
+        'bench', prog='devtools/bench.sh',
         description="Compare NVIDIA's driver, with its default arguments and tuned (%s), and "
                     'ours, with persist=off and persist=reset (where the connection ends, '
                     'persist=reconnect), on the same emulated ConnectX. Sets up and builds first. '
@@ -125,7 +114,6 @@ def new_parser(names):
         epilog="Exit status: 0; 1 if a cell that is not NVIDIA's failed or a packet of it was "
                'harmed; 2 on bad usage.')
     add = parser.add_argument
-    add('--version', action='version', version='bench.sh ' + version())
     add('--out', metavar='DIR', type=pathlib.Path, default=pathlib.Path('bench-results'),
         help='where results go: table.txt, bench.json, bench.svg, cells/ (%(default)s)')
     add('--quick', action='store_true',
@@ -561,7 +549,7 @@ def pinning(options, build, outcomes):
 def document(options, build, outcomes):
     """The JSON file: all cells, and what they have in common."""
     data = {
-        'version': version(), 'build': build.digest,
+        'version': cli.version(), 'build': build.digest,
         'machine': {'kernel': platform.release(), 'processors': os.cpu_count()},
         'emu_device': options.emu_device, 'iterations': options.iterations,
         'configurations': [{'name': c.name, 'title': c.title, 'eal': c.eal, 'peer': c.peer}

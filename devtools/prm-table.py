@@ -21,6 +21,9 @@ import re
 import sys
 from dataclasses import dataclass, field
 
+sys.dont_write_bytecode = True    # not in the source tree
+import cli    # noqa: E402
+
 
 class HeaderError(Exception):
     """A header that this program can't read."""
@@ -210,8 +213,8 @@ def print_constants(headers, names):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser('prm-table', description=__doc__,
+                        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--layouts', required=True, help='our layouts.def')
     parser.add_argument('--constants', required=True, help='our mlx5_prm_const.h')
     parser.add_argument('--source', required=True, help='release and folder of the headers')

@@ -5,7 +5,6 @@ dpdk-test-vdpa's shell is told "reset" again and again; between resets the proce
 outside (file descriptors, memory, threads) and the device through "show counters" (objects, pins).
 After a warm-up all of it must stay as it is. Started by soak.sh; see --help.
 """
-import argparse
 import json
 import os
 import pathlib
@@ -14,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import cli
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEVICE = '0000:e1:00.2'
@@ -168,8 +169,8 @@ def judge(samples, traffic, report):
 
 
 def parse_options(argv):
-    parser = argparse.ArgumentParser(
-        prog='devtools/soak.sh', allow_abbrev=False,
+    parser = cli.Parser(
+        'soak', prog='devtools/soak.sh',
         description='Reset a guest under traffic many times on an emulated ConnectX, and see that '
                     'objects, pins, file descriptors, threads and memory stay as they are.',
         epilog='Exit status: 0; 1 if something grew or a packet was harmed; 2 on bad usage.')

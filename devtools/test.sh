@@ -60,6 +60,7 @@ build_and_run() {
 case "${1-}" in
 '') ;;
 -h|--help) echo "Usage: devtools/test.sh: set up, build, run every test"; exit 0 ;;
+--version) "$ROOT/usertools/version.sh" test; exit ;;
 *) echo "test: unknown argument $1; see --help" >&2; exit 2 ;;
 esac
 

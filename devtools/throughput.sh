@@ -35,6 +35,7 @@ bad() { echo "throughput: $1; see --help" >&2; exit 2; }
 while [ $# -gt 0 ]; do
 	case "$1" in
 	-h|--help) usage; exit 0 ;;
+	--version) "$ROOT/usertools/version.sh" throughput; exit ;;
 	--build|--seconds|--queues|--rings|--rounds) [ $# -gt 1 ] || bad "$1 needs a value" ;;
 	*) bad "unknown argument $1" ;;
 	esac

@@ -30,6 +30,7 @@ if [ "${1-}" = --only ] && [ $# -gt 1 ]; then
 fi
 case "${1-}" in
 -h|--help) usage; exit 0 ;;
+--version) "$ROOT/usertools/version.sh" build; exit ;;
 -*) echo "build: $1 is no folder; see --help" >&2; exit 2 ;;
 esac
 DIR=${1-$ROOT/build}

@@ -25,6 +25,7 @@ die() { echo "demo: $*" >&2; exit 1; }
 case "${1-}" in
 '') ;;
 -h|--help) echo "Usage: usertools/demo.sh: set up, build, run the demonstration"; exit 0 ;;
+--version) "$(dirname "$0")/version.sh" demo; exit ;;
 *) echo "demo: unknown argument $1; see --help" >&2; exit 2 ;;
 esac
 

@@ -29,7 +29,7 @@ root() { [ "$(id -u)" -eq 0 ] || die "run me as root: need to $*"; }
 
 usage() {
 	cat <<-EOF
-	Usage: usertools/setup.sh [--guest | --help]
+	Usage: usertools/setup.sh [--guest | --help | --version]
 	Installs Debian packages, reserves $HUGEPAGES hugepages of 2 MiB and mounts hugetlbfs,
 	each only if missing.
 	--guest  instead: what the tests with a guest of QEMU need, which are QEMU, busybox, and a
@@ -139,6 +139,7 @@ case "${1-}" in
 	exit
 	;;
 -h|--help) usage; exit 0 ;;
+--version) "$(dirname "$0")/version.sh" setup; exit ;;
 *) echo "setup: unknown argument $1; see --help" >&2; exit 2 ;;
 esac
 packages "${PACKAGES[@]}"

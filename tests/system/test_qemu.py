@@ -137,6 +137,7 @@ class Migration(QemuCase):
         target = qemu.Guest(self, self.sockets[2:], 'target', self.PAIRS, incoming=True)
         self.start_stream(guest, 'while [ ! -e /tmp/enough ]; do dd if=/dev/urandom bs=64k count=1; '
                           'sleep 0.05; done')
+        guest.run('until [ -s /tmp/in ]; do sleep 0.1; done')
         guest.migrate(target)
         target.run('touch /tmp/enough')
         self.end_stream(target)

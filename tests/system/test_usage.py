@@ -139,5 +139,20 @@ class Daemon(UsageCase):
         self.assertIn('no vDPA device', result.stderr)
 
 
+class Scripts(UsageCase):
+    NAMES = ('usertools/setup.sh', 'usertools/build.sh', 'usertools/demo.sh', 'devtools/test.sh',
+             'devtools/bench.sh', 'devtools/soak.sh', 'devtools/throughput.sh',
+             'devtools/prm-table.py', 'devtools/trace-diff')
+
+    def test_what_all_have(self):
+        for name in self.NAMES:
+            with self.subTest(script=name):
+                script = harness.SOURCE / name
+                self.good([script, '--help'], script.name)
+                self.assertRegex(self.run_program([script, '--version']).stdout,
+                                 r'^[\w.-]+ \d+\.\d+\.\d+\n$')
+                self.bad([script, '--nosuch'], '; see --help')
+
+
 if __name__ == '__main__':
     harness.main()
