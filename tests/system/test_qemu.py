@@ -69,7 +69,8 @@ class QemuCase(harness.Case):
         # The first waits for the other's address.
         guest.run('until ping -c 1 -W 1 10.0.0.2 >/dev/null; do :; done')
         for size in (56, 1400):
-            self.assertIn('%d packets received, 0%% packet loss' % PACKETS,
+            # On a busy machine, ping may have sent one more by the time of the last answer.
+            self.assertIn(' %d packets received' % PACKETS,
                           guest.run('ping -q -A -c %d -s %d 10.0.0.2' % (PACKETS, size)))
         self.start_stream(guest, 'dd if=/dev/urandom bs=64k count=%d' % (STREAM_BYTES >> 16))
         self.end_stream(guest)
