@@ -190,7 +190,7 @@ class Running(Logged):
 
     def test_log_moves_past_a_queue_that_is_down(self):
         """It was given up for its errors: it stays down until the reset, which heals it."""
-        self.start()
+        self.start(rewind_ms=0)
         front, ring = self.front, self.front.rings[1]
         front.set_log(self.log)
         front.logging(True)
@@ -209,7 +209,7 @@ class Running(Logged):
         self.assertEqual(result.count('CREATE_GENERAL_OBJECT'), 4 * PAIRS + recoveries + 1, result)
 
     def test_log_moves_and_packets_are_steered_as_before(self):
-        self.start()
+        self.start(rewind_ms=0)
         self.front.set_log(self.log)
         self.front.logging(True)
         for _ in range(3):

@@ -15,8 +15,8 @@ KERNEL_OBJECTS = {'uctx', 'uar', 'td', 'flow_table', 'flow_group'}
 REMOVALS = ('DESTROY_', 'DEALLOC_', 'DELETE_')
 
 # Of a long life: so many failures, spread over it, of commands that change queues or keys of memory.
-LONG_LIFE = {'MODIFY_GENERAL_OBJECT': 8, 'QUERY_GENERAL_OBJECT': 4, 'CREATE_GENERAL_OBJECT': 4,
-             'CREATE_MKEY': 3, 'MODIFY_RQT': 3, '2RST_QP': 2}
+LONG_LIFE = {'MODIFY_GENERAL_OBJECT': 6, 'QUERY_GENERAL_OBJECT': 3, 'CREATE_GENERAL_OBJECT': 3,
+             'CREATE_MKEY': 2, 'MODIFY_RQT': 2, '2RST_QP': 1}
 
 # A life is mostly waiting: the vhost library looks at a new socket once a second.
 AT_ONCE = 4

@@ -398,10 +398,11 @@ static int
 switch_queue(struct mlx5p_queues *q, uint16_t queue, bool on)
 {
 	struct mlx5p_virtq *vq = &q->virtqs[queue];
-	bool running = vq->state == MLX5P_VIRTQ_RUNNING;
+	bool running;
 	int ret = 0;
 
 	mlx5p_ahead_wait(q);
+	running = vq->state == MLX5P_VIRTQ_RUNNING;
 	if (on && running)
 		return 0;
 	if (on) {
