@@ -56,6 +56,11 @@ class Result:
                    for op in opcodes)
 
 
+# What the driver does a while after a reset or a connection, it then does never. For tests that
+# count commands or objects: how long things take is up to the machine.
+NOTHING_AHEAD = {'rewind_ms': 3600 * 1000}
+
+
 def vdev(number=0, dev=BDF, **devargs):
     """The --vdev option of our driver."""
     args = ''.join(',%s=%s' % item for item in devargs.items())

@@ -9,7 +9,6 @@ import time
 import harness
 import vhost_user
 
-HOUR_MS = 3600 * 1000
 MODES = {
     'interrupts': {'event_mode': 2},
     'fixed timer, no delay': {'event_mode': 1},
@@ -240,8 +239,7 @@ class Threads(harness.Case):
 
     def life(self, **args):
         """A connection with a few resets. Returns the Result."""
-        # What is done ahead of a start after a while would be done or not, by the machine's speed.
-        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=HOUR_MS, **args)])
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(**harness.NOTHING_AHEAD, **args)])
         front = vhost_user.Frontend(daemon.socket(), pairs=self.PAIRS, ring_size=64,
                                     mem_bytes=64 << 20)
         front.start()

@@ -26,7 +26,7 @@ FRAMES = 20
 class Life(harness.Case):
     """Probe, two connections with a reset each, remove."""
 
-    DEVARGS = {}
+    DEVARGS = harness.NOTHING_AHEAD
 
     def __init__(self, fail=()):
         super().__init__()
