@@ -244,8 +244,16 @@ class Neighbours(test_peer.Guests):
 class Testpmd(test_testpmd.Guest):
     """The distribution's guest, driver and DPDK on our device."""
 
+    RULES = 7                      # of steering
+
     def serve(self):
-        return test_peer.Daemon(self)
+        return test_peer.Daemon(self, trace=True)
+
+    def until_it_receives(self, daemon):
+        """Queues that send are ready before frames are steered to those that receive."""
+        trace = self.dir / 'trace.txt'
+        self.wait_for(lambda: trace.read_text().count(' SET_FLOW_TABLE_ENTRY uid') >= self.RULES,
+                      'steering')
 
 
 class Killed(test_peer.PeerCase, test_frontend.Killed):

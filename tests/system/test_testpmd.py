@@ -45,6 +45,9 @@ class Guest(harness.Case):
         text = self.ask(process, log, 'show port stats 0')
         return {key: int(value) for key, value in re.findall(r'([RT]X-packets):\s*(\d+)', text)}
 
+    def until_it_receives(self, daemon):
+        """Nothing to wait for: a device that sends receives."""
+
     def run_guest(self, pairs):
         daemon = self.serve()
         log = self.dir / 'testpmd.log'
@@ -54,6 +57,7 @@ class Guest(harness.Case):
         # Packets under way must fit into one receive ring: they may hash to one queue. Receiving
         # alone at the end collects what the wire still carries.
         self.ask(process, log)
+        self.until_it_receives(daemon)
         for command in ('set fwd io', 'start tx_first %d' % (4 // pairs)):
             self.ask(process, log, command)
         self.wait_for(lambda: self.stats(process, log)['TX-packets'] > 10000, 'packets')
