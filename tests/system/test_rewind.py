@@ -132,6 +132,7 @@ class Rewind(harness.Case):
                 step()
             self.wait_rewound(since, 1)
             go()
+            guest.front.get_u64(vhost_user.GET_FEATURES)   # behind the start
             guest.check()
             self.assertEqual(self.starts(since, 2 * pairs),
                              {queue: INDICES if queue in moved and
@@ -220,6 +221,7 @@ class Rewind(harness.Case):
         self.wait_rewound(since, len(moved))
         for _, step in front.restart_steps():
             step()
+        front.get_u64(vhost_user.GET_FEATURES)
         guest.check()
         self.assertEqual(self.starts(since), self.indices_of(moved))
         front.stop()
