@@ -227,8 +227,8 @@ class Guest:
 
     def migrate(self, target):
         """Go on in another QEMU, which was started with incoming=True; this one is over then. The guest
-        stands meanwhile: QEMU's own record of what an emulated processor writes has gaps on a busy
-        machine, and the guest falls over what is missing."""
+        stands meanwhile: QEMU 7.2's own record of what an emulated processor writes has gaps on a
+        busy machine, and the guest falls over what is missing, be it one without any NIC."""
         self.qmp('stop')
         self.qmp('migrate', uri='unix:%s' % target.incoming)
 

@@ -114,6 +114,16 @@ class Messages(harness.Case):
         self.assert_clean(result, faults)
         return result.stderr
 
+    def owner_again(self, front):
+        """What a front-end says after RESET_OWNER."""
+        front.protocol_features = 0
+        front.get_u64(vhost_user.GET_FEATURES)
+        for ring in front.rings:
+            ring.clear()
+        for _, step in front.start_steps():
+            step()
+        front.get_u64(vhost_user.GET_FEATURES)
+
 
 def regions(*items):
     """The payload of a memory table: (guest address, size, userspace address, offset) each."""
@@ -397,16 +407,6 @@ class ResetOwner(Messages):
         self.assertEqual(result.report['pins']['bytes_total'] // MIB, 4 * connections, result)
         return result.stderr
 
-    def owner_again(self, front):
-        """What a front-end says after it."""
-        front.protocol_features = 0
-        front.get_u64(vhost_user.GET_FEATURES)
-        for ring in front.rings:
-            ring.clear()
-        for _, step in front.start_steps():
-            step()
-        front.get_u64(vhost_user.GET_FEATURES)
-
     def repeated_in_traffic(self):
         front = self.started()
         for _ in range(3):
@@ -478,13 +478,7 @@ class Off(Messages):
         front.restart()
         self.traffic(front)
         front._send(vhost_user.RESET_OWNER, b'', (), 0)
-        front.protocol_features = 0
-        front.get_u64(vhost_user.GET_FEATURES)
-        for ring in front.rings:
-            ring.clear()
-        for _, step in front.start_steps():
-            step()
-        front.get_u64(vhost_user.GET_FEATURES)
+        self.owner_again(front)
         self.traffic(front)
         front.close()
         result = self.daemon.stop()

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdatomic.h>
-#include <time.h>
 
 #include <rte_common.h>
 
 #include "ahead.h"
 #include "args.h"
+#include "clock.h"
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
@@ -14,9 +14,6 @@
 #include "round.h"
 #include "wants.h"
 #include "workers.h"
-
-#define NS_IN_S UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
 
 void
 mlx5p_ahead_init(struct mlx5p_queues *q, const struct mlx5p_args *args)
@@ -64,15 +61,6 @@ rewind_queue(struct mlx5p_queues *q, uint16_t queue)
 	return mlx5p_virtq_rewind(&q->virtqs[queue]);
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_IN_S + now.tv_nsec;
-}
-
 static void
 set_time(struct mlx5p_queues *q, uint64_t when_ns)
 {
@@ -84,7 +72,7 @@ set_time(struct mlx5p_queues *q, uint64_t when_ns)
 static void
 set_time_later(struct mlx5p_queues *q)
 {
-	set_time(q, now_ns() + q->ahead.after_ms * NS_PER_MS);
+	set_time(q, mlx5p_now_ns() + q->ahead.after_ms * MLX5P_NS_IN_MS);
 }
 
 static bool
@@ -154,7 +142,7 @@ prepare_all(void *arg, uint32_t i)
 void
 mlx5p_queues_get_ahead(struct mlx5p_queues *q)
 {
-	if (q->ahead.at == 0 || now_ns() < q->ahead.at)
+	if (q->ahead.at == 0 || mlx5p_now_ns() < q->ahead.at)
 		return;
 	q->ahead.at = 0;
 	mlx5p_ahead_end(q);

@@ -2,11 +2,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <rte_common.h>
 
 #include "args.h"
+#include "clock.h"
 #include "hw.h"
 #include "memory.h"
 #include "mlx5p_log.h"
@@ -14,9 +14,6 @@
 /* Address spaces: all of the guest's memory, and the same for its rings (desc_group_mkey). A
  * vhost-user front-end has one table for both, so that the contract knows the first. */
 enum { GUEST_AS, RING_AS, NAS };
-
-#define NS_IN_S UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
 
 /* A table that a connection may soon start with. */
 struct coming {
@@ -40,15 +37,6 @@ struct mlx5p_memory {
 	struct vhost_iotlb_dev *iotlb;
 	struct vhost_iotlb_user user;
 };
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_IN_S + now.tv_nsec;
-}
 
 /* ---- a table that is to come ---- */
 
@@ -409,7 +397,7 @@ mlx5p_memory_release(struct mlx5p_memory *m)
 	mlx5p_pins_stats(m->pins, &stats);
 	if (m->deadline != 0 || stats.waiting == 0)
 		return;
-	set_deadline(m, now_ns() + m->timeout_ms * NS_PER_MS);
+	set_deadline(m, mlx5p_now_ns() + m->timeout_ms * MLX5P_NS_IN_MS);
 	MLX5P_LOG(INFO, m->hw->name, "the front-end is gone: %" PRIu64 " bytes in %u pins wait %u "
 		"ms for it to come back", stats.bytes_waiting, stats.waiting, m->timeout_ms);
 }
@@ -419,7 +407,7 @@ mlx5p_memory_expire(struct mlx5p_memory *m)
 {
 	struct mlx5p_pins_stats stats;
 
-	if (m->deadline == 0 || now_ns() < m->deadline)
+	if (m->deadline == 0 || mlx5p_now_ns() < m->deadline)
 		return;
 	m->deadline = 0;
 	mlx5p_pins_stats(m->pins, &stats);

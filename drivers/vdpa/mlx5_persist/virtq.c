@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -10,6 +9,7 @@
 #include <rte_common.h>
 
 #include "call.h"
+#include "clock.h"
 #include "events.h"
 #include "hw.h"
 #include "mlx5p_log.h"
@@ -591,15 +591,6 @@ mlx5p_virtq_go_on(struct mlx5p_virtq *vq, uint32_t mkey, uint32_t ring_mkey)
 
 /* ---- what goes wrong ---- */
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 bool
 mlx5p_virtq_recover(struct mlx5p_virtq *vq)
 {
@@ -620,7 +611,7 @@ mlx5p_virtq_recover(struct mlx5p_virtq *vq)
 	vq->state = MLX5P_VIRTQ_DOWN;
 	vq->errors++;
 	why = prm_virtq_error_name(status.error_type);
-	again = ret == 0 && mlx5p_retries_take(&vq->retries, now_ms());
+	again = ret == 0 && mlx5p_retries_take(&vq->retries, mlx5p_now_ns() / MLX5P_NS_IN_MS);
 	if (again) {
 		ring = vq->ring;
 		ret = mlx5p_virtq_start(vq, &ring, &vq->guest);
