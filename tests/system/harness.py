@@ -96,8 +96,6 @@ class Case(unittest.TestCase):
             line += ['--fail', spec]
         if trace:
             line += ['--trace', self.dir / 'trace.txt']
-        if latency is not None:
-            line += ['--latency', latency]
         return [str(arg) for arg in line + ['--'] + list(command)]
 
     def spawn(self, command, **kwargs):

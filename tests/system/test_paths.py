@@ -330,7 +330,8 @@ class OneQueue(harness.Case):
     def test_error(self):
         """One of four queues can't be started: the log names it, and the others don't run by halves.
         The vhost library tries again with the next message, and that start is whole."""
-        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=0)], fail=['MODIFY_GENERAL_OBJECT:3'])
+        daemon = harness.Daemon(self, vdevs=[harness.vdev(rewind_ms=0)],
+                                fail=['MODIFY_GENERAL_OBJECT:3'])
         guest = Guest(daemon.socket(), pairs=2)
         guest.front.start()
         guest.check()

@@ -9,8 +9,9 @@
  * Callers from outside find a device in registry.h and hold it meanwhile.
  *
  * Locking: every function below takes the device's lock, those that say so excepted; so does the
- * event thread for a queue in error. Under the lock nobody waits for the event thread, and no function of
- * the vhost library is called that takes a lock: some calls come with a ring's lock held.
+ * event thread for a queue in error. Under the lock nobody waits for the event thread, and no
+ * function of the vhost library is called that takes a lock: some calls come with a ring's lock
+ * held.
  */
 #ifndef MLX5P_DEVICE_H
 #define MLX5P_DEVICE_H
